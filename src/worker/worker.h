@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Workers: the data-path threads.
+ *
+ * A worker runs pollers. A poller is one source of work (a transmit queue, a control queue, an
+ * uplink) and is owned by exactly one worker at a time: its poll() never runs on two threads.
+ *
+ *   idle --kick--> active --(poll() returns 0 for a quiet spell)--> arm() --nothing--> idle
+ *                    ^                                                |
+ *                    +---------------- arm() says "work" -------------+
+ *
+ * While a poller is active its worker calls poll() in a round-robin with the other active pollers;
+ * disarm() was called when it became active, so that a guest need not kick. After a quiet spell
+ * arm() re-enables notifications and re-checks: true means work came in meanwhile. When no poller
+ * is active the worker sleeps in epoll_wait(); an idle worker costs no CPU. A kick between arm()'s
+ * re-check and sleep is never lost.
+ *
+ * Quiescence: data-path code may use what it loaded from a shared _Atomic pointer until its
+ * poll() returns. The control thread unpublishes a pointer, calls worker_synchronize(), and then
+ * owns the old object alone. A sleeping worker is always quiescent, so this costs nothing when
+ * idle and one loop turn (tens of microseconds) per busy worker otherwise.
+ *
+ * Threads: "control" functions are called by one control thread only.
+ */
+#ifndef SOFTIOV_WORKER_WORKER_H
+#define SOFTIOV_WORKER_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker;
+struct poller;
+
+struct poller_ops {
+	/* Does at most one burst of work. Returns units done; 0 when there was none. */
+	unsigned (*poll)(struct poller *p);
+	/* Asks to be notified from now on, then re-checks; true when there is work after all.
+	 * NULL: always false. */
+	bool (*arm)(struct poller *p);
+	/* Notifications are not needed while polling. NULL: nothing to do. */
+	void (*disarm)(struct poller *p);
+};
+
+/* Embedded in its owner, zero-initialised. All fields but ops and name are private to the worker.
+ * Aligned so that a kick from elsewhere disturbs no neighbour. */
+struct poller {
+	const struct poller_ops *ops;
+	const char *name; /* for diagnostics; must outlive the poller */
+	_Alignas(64) struct worker *worker;
+	_Atomic(struct poller *) kick_next;
+	_Atomic uint32_t kicked;    /* POLLER_ATTACHED, POLLER_QUEUED (worker.c) */
+	uint32_t state;             /* worker's own */
+	uint64_t idle_since_ns;     /* worker's own */
+	_Atomic uint64_t timer_ns;  /* 0: none */
+	struct poller *prev, *next; /* worker's own: list of active pollers, or of those to come */
+	struct poller *timer_prev, *timer_next; /* worker's own: list of pollers with a timer */
+};
+
+enum worker_flags {
+	/* poll() may block in worker_offline() sections (remote guest memory, slirp). Such a
+	 * worker serves one function or uplink only, so that nobody else waits. */
+	WORKER_MAY_BLOCK = 1 << 0,
+};
+
+/*
+ * Starts a thread. name (at most 15 bytes are shown) is copied. Control.
+ * Returns 0 or -errno of pthread_create/epoll.
+ */
+int worker_create(const char *name, unsigned flags, struct worker **out);
+
+/* Stops and joins; every poller must have been removed. Control. */
+void worker_destroy(struct worker *w);
+
+/*
+ * Gives a poller to a worker; it starts idle, is armed once by the worker (arm() is called, so
+ * work present already is found), and is then driven by kicks. Control.
+ *
+ * Each time a poller goes idle, poll() is called once more after arm() has said false, so that a
+ * kick for work of which arm() knows nothing is not lost either.
+ */
+void worker_add(struct worker *w, struct poller *p);
+
+/*
+ * Takes a poller away. On return poll() is not running and will not run again, kicks are
+ * ignored, watched fds are no longer watched. Control; must not be called from poll().
+ *
+ * Waits for the worker's turn to end, unless it sleeps or is in an offline section of another
+ * poller. If poll() of this very poller may be blocked in an offline section, first cancel what
+ * it waits for: else this waits as long.
+ */
+void worker_remove(struct poller *p);
+
+/* Marks the poller as having work and wakes its worker if asleep. Any thread; lock-free; a
+ * system call only when the worker sleeps. Harmless on a poller that is not added (its memory
+ * must still be there, of course). */
+void poller_kick(struct poller *p);
+
+/*
+ * From now on, fd becoming readable (edge-triggered) kicks the poller: poll() must read until
+ * EAGAIN (an eventfd used as doorbell need not be read at all). fd stays the caller's and must be
+ * unwatched, or the poller removed, before it is closed. The poller must have been added.
+ * Control. Returns 0 or -errno (-EEXIST when this worker watches the fd already).
+ */
+int poller_watch_fd(struct poller *p, int fd);
+void poller_unwatch_fd(struct poller *p, int fd);
+
+/*
+ * poll() will be called at or soon after the monotonic time at_ns even if the poller is idle; 0
+ * cancels. One timer per poller, cleared when it fires. Only from the poller's own poll()/arm().
+ */
+void poller_set_timer(struct poller *p, uint64_t at_ns);
+
+/*
+ * Waits until each worker has passed a quiescent point. Afterwards no data-path code uses what
+ * was unpublished before the call. Control, never from a worker.
+ */
+void worker_synchronize(void);
+
+/*
+ * Around a blocking wait in a WORKER_MAY_BLOCK worker: between the two the worker counts as
+ * quiescent and must hold nothing that the control thread may free.
+ */
+void worker_offline(void);
+void worker_online(void);
+
+struct worker_stats {
+	uint64_t loops;    /* turns of the loop that found work */
+	uint64_t sleeps;   /* times it went to sleep */
+	uint64_t busy_ns;  /* time spent awake */
+	uint32_t pollers;  /* owned */
+	uint32_t active;   /* of these, being polled now */
+};
+
+/* A snapshot; fields may be of slightly different instants. Any thread. */
+void worker_get_stats(const struct worker *w, struct worker_stats *st);
+const char *worker_name(const struct worker *w);
+
+/* How long a poller stays active without work before it is armed; process-wide. Default 50 us. */
+void worker_set_quiet_spell_ns(uint64_t ns);
+
+/*
+ * A fixed set of N general workers; queues are spread over them. Control.
+ * worker_pool_pick() returns the worker with the fewest pollers.
+ */
+struct worker_pool;
+int worker_pool_create(unsigned n, struct worker_pool **out);
+void worker_pool_destroy(struct worker_pool *pool);
+struct worker *worker_pool_pick(struct worker_pool *pool);
+unsigned worker_pool_size(const struct worker_pool *pool);
+struct worker *worker_pool_at(struct worker_pool *pool, unsigned i);
+
+#endif
