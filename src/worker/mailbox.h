@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Work that a data-path thread hands to the control thread: a control-queue command, a broken
- * ring to report. Lock-free to post; run in order of posting by the control thread's event loop,
+ * ring to report. Posting never waits for the control thread's work; run in order of posting by the control thread's event loop,
  * which watches mailbox_fd() and calls mailbox_run(). One mailbox a process.
  */
 #ifndef SOFTIOV_WORKER_MAILBOX_H

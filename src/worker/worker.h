@@ -42,12 +42,12 @@ struct poller_ops {
 	void (*disarm)(struct poller *p);
 };
 
-/* Embedded in its owner, zero-initialised. All fields but ops and name are private to the worker.
- * Aligned so that a kick from elsewhere disturbs no neighbour. */
+/* Embedded in its owner, zero-initialised. All fields but ops and name are private to the
+ * worker. */
 struct poller {
 	const struct poller_ops *ops;
 	const char *name; /* for diagnostics; must outlive the poller */
-	_Alignas(64) struct worker *worker;
+	struct worker *worker;
 	_Atomic(struct poller *) kick_next;
 	_Atomic uint32_t kicked;    /* POLLER_ATTACHED, POLLER_QUEUED (worker.c) */
 	uint32_t state;             /* worker's own */
