@@ -15,11 +15,11 @@
 #include "net/port.h"
 #include "net/uplink.h"
 
-#define CONFIG_NAME_MAX    32 /* [a-z0-9][a-z0-9_-]*, with the NUL */
+#define CONFIG_NAME_MAX	   32 /* [a-z0-9][a-z0-9_-]*, with the NUL */
 #define CONFIG_DEVICES_MAX 64
 #define CONFIG_ROOTS_MAX   64
 #define CONFIG_WORKERS_MAX 64
-#define CONFIG_VFS_MAX     1024
+#define CONFIG_VFS_MAX	   1024
 
 struct config_socket {
 	bool owner_set, group_set, mode_set; /* unset: inherited from the device, then private */
@@ -32,7 +32,7 @@ struct config_vf {
 	int line;
 	unsigned index;
 	struct net_policy policy; /* defaults filled in; mac all zero: generated */
-	unsigned queue_pairs;     /* 0: the device's */
+	unsigned queue_pairs;	  /* 0: the device's */
 	struct config_socket socket;
 };
 
@@ -40,17 +40,17 @@ struct config_device {
 	int line;
 	char name[CONFIG_NAME_MAX];
 	/* ethernet, the only type so far */
-	uint16_t total_vfs; /* default 16 */
-	int num_vfs;        /* -1: not given */
+	uint16_t total_vfs;   /* default 16 */
+	int num_vfs;	      /* -1: not given */
 	unsigned queue_pairs; /* per function; default 1 */
 	uint16_t queue_size;  /* default 256 */
-	uint16_t mtu;         /* default 1500 */
+	uint16_t mtu;	      /* default 1500 */
 	uint32_t speed_mbps;  /* default 10000 */
-	bool packed;          /* offer packed rings; default true */
+	bool packed;	      /* offer packed rings; default true */
 	uint64_t features_off;
 	bool admin_strict;
 	unsigned ageing_s; /* default 300 */
-	uint8_t mac[6];    /* of the PF; zero: generated from the device's name, stable */
+	uint8_t mac[6];	   /* of the PF; zero: generated from the device's name, stable */
 	struct net_uplink_config uplink;
 	struct config_socket socket;
 	unsigned n_vfs;
@@ -73,7 +73,7 @@ struct config_root {
 
 struct config {
 	char runtime_dir[PATH_MAX]; /* empty: default */
-	unsigned workers;           /* default 1 */
+	unsigned workers;	    /* default 1 */
 	unsigned n_devices, n_roots;
 	struct config_device *devices;
 	struct config_root *roots;

@@ -1,1 +1,300 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Start, end, and looking at what there is. */
+#include "device/device.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device_internal.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define AGE_INTERVAL_US 1000000
+
+int why_set(char why[WHY_MAX], int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, WHY_MAX, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+static int age_tick(sd_event_source *source, uint64_t usec, void *opaque)
+{
+	struct softiov *s = opaque;
+
+	for (struct eth_device *dev = s->devices; dev; dev = dev->next)
+		net_switch_age(dev->sw);
+	sd_event_source_set_time(source, usec + AGE_INTERVAL_US);
+	return 0;
+}
+
+static int start_ageing(struct softiov *s)
+{
+	uint64_t now;
+	int r = sd_event_now(s->event, CLOCK_MONOTONIC, &now);
+
+	if (r < 0)
+		return r;
+	r = sd_event_add_time(s->event, &s->age_timer, CLOCK_MONOTONIC, now + AGE_INTERVAL_US,
+			      AGE_INTERVAL_US, age_tick, s);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_enabled(s->age_timer, SD_EVENT_ON);
+}
+
+static int create_devices(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
+{
+	struct eth_device **tail = &s->devices;
+
+	for (unsigned i = 0; i < cfg->n_devices; i++) {
+		int r = eth_device_create(s, cfg, i, tail, why);
+
+		if (r)
+			return r;
+		tail = &(*tail)->next;
+	}
+	return 0;
+}
+
+static int enable_vfs(struct softiov *s, char why[WHY_MAX])
+{
+	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+		int r = 0;
+
+		if (dev->cfg.num_vfs > 0)
+			r = eth_device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int softiov_create(sd_event *event, const struct config *cfg, const char *runtime_dir,
+		   struct softiov **out, char why[WHY_MAX])
+{
+	struct softiov *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return why_set(why, -ENOMEM, "out of memory");
+	s->event = sd_event_ref(event);
+	s->workers = cfg->workers;
+	snprintf(s->runtime_dir, sizeof(s->runtime_dir), "%s", runtime_dir);
+	r = worker_pool_create(cfg->workers, &s->pool);
+	if (r) {
+		why_set(why, r, "cannot start %u workers: %s", cfg->workers, strerror(-r));
+		goto err;
+	}
+	r = create_devices(s, cfg, why);
+	for (unsigned i = 0; !r && i < cfg->n_roots; i++)
+		r = roots_create(s, &cfg->roots[i], why);
+	if (!r)
+		r = enable_vfs(s, why);
+	if (r)
+		goto err;
+	r = start_ageing(s);
+	if (r < 0) {
+		why_set(why, r, "cannot start a timer: %s", strerror(-r));
+		goto err;
+	}
+	*out = s;
+	return 0;
+err:
+	softiov_destroy(s);
+	return r;
+}
+
+void softiov_destroy(struct softiov *s)
+{
+	if (s->age_timer)
+		sd_event_source_disable_unref(s->age_timer);
+	while (s->roots)
+		roots_destroy(s, s->roots);
+	while (s->devices) {
+		struct eth_device *dev = s->devices;
+
+		s->devices = dev->next;
+		eth_device_destroy(dev);
+	}
+	if (s->pool)
+		worker_pool_destroy(s->pool);
+	sd_event_unref(s->event);
+	free(s);
+}
+
+static unsigned count_vfs(const struct eth_device *dev)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < dev->cfg.total_vfs; i++)
+		n += dev->vfs[i] != NULL;
+	return n;
+}
+
+void softiov_for_each_device(struct softiov *s,
+			     void (*cb)(void *opaque, const struct device_info *), void *opaque)
+{
+	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+		struct device_info info = {
+			.name = dev->cfg.name,
+			.type = "ethernet",
+			.total_vfs = dev->cfg.total_vfs,
+			.num_vfs = count_vfs(dev),
+			.mtu = dev->cfg.mtu,
+			.speed_mbps = dev->cfg.speed_mbps,
+			.queue_pairs = dev->cfg.queue_pairs,
+			.uplink = &dev->cfg.uplink,
+			.uplink_port = dev->uplink ? net_uplink_port(dev->uplink) : NULL,
+			.net_switch = dev->sw,
+			.pfs = dev->n_pfs,
+		};
+
+		cb(opaque, &info);
+	}
+}
+
+static void tell(struct eth_function *fn, void (*cb)(void *opaque, const struct function_info *),
+		 void *opaque)
+{
+	struct function_info info;
+
+	eth_function_info(fn, &info);
+	cb(opaque, &info);
+}
+
+void softiov_for_each_function(struct softiov *s, const char *device,
+			       void (*cb)(void *opaque, const struct function_info *), void *opaque)
+{
+	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+		if (device && strcmp(device, dev->cfg.name))
+			continue;
+		for (unsigned i = 0; i < dev->n_pfs; i++) {
+			struct eth_pf *pf = &dev->pfs[i];
+
+			tell(pf->fn, cb, opaque);
+			for (unsigned v = pf->first_vf; v < pf->first_vf + pf->share; v++) {
+				if (dev->vfs[v])
+					tell(dev->vfs[v], cb, opaque);
+			}
+		}
+	}
+}
+
+struct root_count {
+	const char *last_device;
+	unsigned devices, functions;
+};
+
+static void count_function(void *opaque, const struct root_function_info *info)
+{
+	struct root_count *c = opaque;
+
+	c->functions++;
+	c->devices += !pci_function_is_vf(info->fn);
+}
+
+void softiov_for_each_root(struct softiov *s, void (*cb)(void *opaque, const struct root_info *),
+			   void *opaque)
+{
+	for (struct root_entry *e = s->roots; e; e = e->next) {
+		struct root_count count = {0};
+		struct root_info info = {.name = e->name, .socket = root_path(e->root)};
+
+		root_for_each(e->root, count_function, &count);
+		root_get_status(e->root, &info.status);
+		info.devices = count.devices;
+		info.functions = count.functions;
+		cb(opaque, &info);
+	}
+}
+
+int softiov_function(struct softiov *s, const char *name, struct function_info *out)
+{
+	struct eth_function *fn = eth_function_find(s, name);
+
+	if (!fn)
+		return -ENOENT;
+	eth_function_info(fn, out);
+	return 0;
+}
+
+struct worker_pool *softiov_workers(struct softiov *s)
+{
+	return s->pool;
+}
+
+const char *softiov_runtime_dir(const struct softiov *s)
+{
+	return s->runtime_dir;
+}
+
+int softiov_set_num_vfs(struct softiov *s, const char *device, uint16_t num_vfs, bool force,
+			char why[WHY_MAX])
+{
+	struct eth_device *dev = eth_device_find(s, device);
+
+	if (!dev)
+		return why_set(why, -ENOENT, "there is no device %s; see `softiov show devices`",
+			       device);
+	return eth_device_set_num_vfs(dev, num_vfs, force, why);
+}
+
+static int no_function(const char *name, char why[WHY_MAX])
+{
+	return why_set(why, -ENOENT, "there is no function %s; see `softiov show functions`", name);
+}
+
+int softiov_set_policy(struct softiov *s, const char *function, const struct net_policy *policy,
+		       char why[WHY_MAX])
+{
+	struct eth_function *fn = eth_function_find(s, function);
+	int r;
+
+	if (!fn)
+		return no_function(function, why);
+	if (fn->vf < 0)
+		r = virtio_net_set_policy(fn->net, policy);
+	else
+		r = eth_device_set_vf_policy(fn->dev, fn->vf, policy);
+	if (r == -EEXIST)
+		return why_set(why, r, "%s: another function of %s has that MAC", function,
+			       fn->dev->cfg.name);
+	if (r)
+		return why_set(why, r, "%s: %s", function, strerror(-r));
+	return 0;
+}
+
+int softiov_disconnect(struct softiov *s, const char *name, char why[WHY_MAX])
+{
+	struct root_entry *root = roots_find(s, name);
+	struct eth_function *fn = eth_function_find(s, name);
+
+	if (root)
+		root_disconnect(root->root);
+	else if (fn && fn->server)
+		vfu_server_disconnect(fn->server);
+	else
+		return why_set(why, -ENOENT, "there is no endpoint or root %s; see `softiov show`",
+			       name);
+	return 0;
+}
+
+int softiov_dump_lspci(struct softiov *s, const char *name, enum pci_view view, FILE *f)
+{
+	struct root_entry *root = roots_find(s, name);
+	struct function_info info;
+
+	if (root) {
+		root_dump_lspci(root->root, f);
+		return 0;
+	}
+	if (softiov_function(s, name, &info))
+		return -ENOENT;
+	pci_dump_lspci(info.fn, view, info.rid, f);
+	return 0;
+}

@@ -62,7 +62,7 @@ enum function_holder { HOLDER_NONE, HOLDER_ENDPOINT, HOLDER_ROOT };
 struct function_info {
 	const char *name;   /* "nic0/vf3" */
 	const char *device; /* "nic0" */
-	const char *pf;     /* of a VF: its PF's name; else NULL */
+	const char *pf;	    /* of a VF: its PF's name; else NULL */
 	const char *root;   /* whose hierarchy it belongs to; NULL: the daemon's */
 	const char *socket; /* endpoint path; NULL when it has none (a PF that a root holds) */
 	enum function_holder holder;

@@ -138,11 +138,15 @@ int pci_add_capability(struct pci_function *fn, uint8_t id, const void *body, un
 int pci_add_ext_capability(struct pci_function *fn, uint16_t id, uint8_t version, const void *body,
 			   unsigned len, const uint8_t *writable);
 /* Plain bytes of configuration space outside capabilities (VMD's registers at 40h..). writable
- * may be NULL. */
+ * may be NULL. Call it before capabilities are added: they are placed around these bytes. */
 void pci_set_config_bytes(struct pci_function *fn, unsigned off, const void *bytes, unsigned len,
 			  const uint8_t *writable);
 /* Direct, side-effect-free access for the device model. */
 uint8_t *pci_config_raw(struct pci_function *fn);
+/* What creation adds unless no_standard_caps was given: for functions that must first put bytes of
+ * their own at fixed places with pci_set_config_bytes(); capabilities step around those. 0, -ENOSPC,
+ * -ENOMEM. */
+int pci_add_standard_caps(struct pci_function *fn);
 
 /*
  * Configuration accesses, any offset and length inside 4096 bytes (1, 2, 4 from a CPU; up to 4096
@@ -169,8 +173,14 @@ const struct pci_bar_desc *pci_function_bar(const struct pci_function *fn, unsig
 bool pci_bar_decode(const struct pci_function *fn, uint64_t addr, uint32_t len, unsigned *bar,
 		    uint64_t *off);
 
-/* Performs the reset: gates DMA, waits for quiescence, drops pending interrupts, resets the model
- * and the registers. PF: VF Enable clears, VFs go. */
+/*
+ * Performs the reset: gates DMA, waits for quiescence, drops pending interrupts, resets the model
+ * and the registers. PF: VF Enable clears, VFs go - except where the PF is attached to an endpoint
+ * (or FLR was written through PCI_VIEW_VMM): its VM does not see the SR-IOV capability and has no
+ * power over others' VFs. Then the daemon is the SR-PCIM, and the capability and the VFs stay, as a
+ * kernel restores them around a reset of a PF that it lends; for the same reason that view cannot
+ * write the capability, and its D3hot leaves the VFs' DMA alone.
+ */
 void pci_function_reset(struct pci_function *fn, enum pci_reset kind);
 
 /*
@@ -208,6 +218,9 @@ unsigned pci_function_num_vectors(const struct pci_function *fn);
 /* Endpoint mode: installs (or with -1 removes) the eventfd of a vector, delivering a pending
  * interrupt at once. Takes ownership of fd; the old one is closed after quiescence. */
 void pci_irq_set_fd(struct pci_function *fn, unsigned vector, int fd);
+/* The same for vectors start .. start + count - 1 with one wait for quiescence; fds NULL: all -1. What
+ * is no eventfd (a write to it could block a worker) is closed and counts as -1. */
+void pci_irq_set_fds(struct pci_function *fn, unsigned start, unsigned count, const int *fds);
 /* Root mode: eventfds behind msi_fd() changed; re-resolves every vector. The caller closes old
  * fds after the worker_synchronize() that this call ends with. */
 void pci_irq_resolve(struct pci_function *fn);
@@ -235,6 +248,13 @@ uint16_t pci_vf_rid(const struct pci_function *pf, uint16_t pf_rid, unsigned ind
  * shrinking likewise removes the highest through pci_pf_remove_vf in ops->sriov_enable.
  * 0, -ERANGE (> TotalVFs), -EBUSY, or the op's error. */
 int pci_pf_set_num_vfs(struct pci_function *pf, uint16_t num_vfs);
+
+/*
+ * Managed: the daemon is the trusted partition. The SR-IOV capability's registers are then
+ * read-only to whoever has the PF attached, and survive its resets: a VM that was given the PF
+ * alone cannot take the VFs of others away. Off by default.
+ */
+void pci_pf_set_managed(struct pci_function *pf, bool managed);
 
 /* Hexdump text that `lspci -F` decodes: "bb:dd.f name" line, then 256 or 4096 bytes. rid gives
  * bus/device/function as printed. Appends to a FILE. */

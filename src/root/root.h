@@ -77,6 +77,12 @@ struct root_function_info {
 void root_for_each(struct root *r, void (*cb)(void *opaque, const struct root_function_info *info),
 		   void *opaque);
 
+/* The same for one function. -ENOENT when it is not in this root. */
+int root_function(struct root *r, const struct pci_function *fn, struct root_function_info *out);
+
+/* Ends the client's connection, if any. */
+void root_disconnect(struct root *r);
+
 void root_get_status(const struct root *r, struct vfu_server_status *st);
 const char *root_name(const struct root *r);
 const char *root_path(const struct root *r);

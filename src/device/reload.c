@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A new configuration while running. Decide first, then do: nothing changes before the last check
+ * has passed, but for making new devices, which is undone if it fails.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device_internal.h"
+#include "util/log.h"
+
+static const struct config_device *find_device(const struct config *cfg, const char *name)
+{
+	for (unsigned i = 0; i < cfg->n_devices; i++) {
+		if (!strcmp(cfg->devices[i].name, name))
+			return &cfg->devices[i];
+	}
+	return NULL;
+}
+
+static const struct config_root *find_root(const struct config *cfg, const char *name)
+{
+	for (unsigned i = 0; i < cfg->n_roots; i++) {
+		if (!strcmp(cfg->roots[i].name, name))
+			return &cfg->roots[i];
+	}
+	return NULL;
+}
+
+static bool same_uplink(const struct net_uplink_config *a, const struct net_uplink_config *b)
+{
+	return a->type == b->type && !strcmp(a->name, b->name) && a->queues == b->queues &&
+	       a->mtu == b->mtu && !strcmp(a->net, b->net) && !strcmp(a->net6, b->net6) &&
+	       !strcmp(a->hostname, b->hostname) && a->n_forwards == b->n_forwards &&
+	       !memcmp(a->forwards, b->forwards, a->n_forwards * sizeof(a->forwards[0]));
+}
+
+/* The first setting that differs and cannot change under a running device; NULL: none. */
+static const char *frozen_change(const struct config_device *a, const struct config_device *b)
+{
+	if (a->total_vfs != b->total_vfs)
+		return "total-vfs";
+	if (a->queue_pairs != b->queue_pairs)
+		return "queues";
+	if (a->queue_size != b->queue_size)
+		return "queue-size";
+	if (a->mtu != b->mtu)
+		return "mtu";
+	if (a->speed_mbps != b->speed_mbps)
+		return "speed";
+	if (a->packed != b->packed || a->features_off != b->features_off)
+		return "virtio features";
+	if (memcmp(a->mac, b->mac, sizeof(a->mac)))
+		return "mac";
+	if (!same_uplink(&a->uplink, &b->uplink))
+		return "uplink";
+	return NULL;
+}
+
+static int check_roots_of(const struct eth_device *dev, const struct config *cfg,
+			  const struct config_device *dc, char why[WHY_MAX])
+{
+	struct eth_pf *plan = calloc(CONFIG_ROOTS_MAX, sizeof(*plan));
+	int n, r = 0;
+
+	if (!plan)
+		return why_set(why, -ENOMEM, "out of memory");
+	n = shares_plan(cfg, dc, plan, CONFIG_ROOTS_MAX, why);
+	if (n < 0)
+		r = n;
+	else if (n != (int)dev->n_pfs)
+		r = -EBUSY;
+	for (int i = 0; !r && i < n; i++) {
+		if (strcmp(plan[i].root, dev->pfs[i].root) || plan[i].share != dev->pfs[i].share)
+			r = -EBUSY;
+	}
+	free(plan);
+	if (r == -EBUSY)
+		why_set(why, r,
+			"%s: which roots have it, and their shares, cannot change while "
+			"running; restart the daemon, or use `softiov root plug|unplug`",
+			dc->name);
+	return r;
+}
+
+static int check_kept(const struct eth_device *dev, const struct config *cfg,
+		      const struct config_device *dc, char why[WHY_MAX])
+{
+	const char *what = frozen_change(&dev->cfg, dc);
+
+	if (what)
+		return why_set(why, -EBUSY,
+			       "%s: %s cannot change while running; restart the daemon", dc->name,
+			       what);
+	for (unsigned i = 0; i < dc->n_vfs; i++) {
+		const struct config_vf *vf = &dc->vfs[i];
+
+		if (vf->queue_pairs != dev->vf_pairs[vf->index] && dev->vfs[vf->index])
+			return why_set(why, -EBUSY,
+				       "%s: queues of vf%u cannot change while it exists", dc->name,
+				       vf->index);
+	}
+	return check_roots_of(dev, cfg, dc, why);
+}
+
+static int check_removed(struct eth_device *dev, char why[WHY_MAX])
+{
+	for (unsigned i = 0; i < dev->n_pfs; i++) {
+		if (eth_function_attached(dev->pfs[i].fn))
+			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
+				       dev->cfg.name, dev->pfs[i].fn->name);
+	}
+	for (unsigned i = 0; i < dev->cfg.total_vfs; i++) {
+		if (dev->vfs[i] && eth_function_attached(dev->vfs[i]))
+			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
+				       dev->cfg.name, dev->vfs[i]->name);
+	}
+	return 0;
+}
+
+static int check(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
+{
+	int r = 0;
+
+	if (cfg->workers != s->workers)
+		return why_set(why, -EBUSY,
+			       "workers cannot change while running; restart the daemon");
+	for (struct eth_device *dev = s->devices; !r && dev; dev = dev->next) {
+		const struct config_device *dc = find_device(cfg, dev->cfg.name);
+
+		r = dc ? check_kept(dev, cfg, dc, why) : check_removed(dev, why);
+	}
+	for (struct root_entry *e = s->roots; !r && e; e = e->next) {
+		struct vfu_server_status st;
+
+		root_get_status(e->root, &st);
+		if (!find_root(cfg, e->name) && st.connected)
+			r = why_set(why, -EBUSY, "%s: cannot be removed, process %d is attached",
+				    e->name, (int)st.pid);
+	}
+	return r;
+}
+
+static int add_devices(struct softiov *s, const struct config *cfg, struct eth_device **added,
+		       char why[WHY_MAX])
+{
+	struct eth_device **tail = added;
+
+	for (unsigned i = 0; i < cfg->n_devices; i++) {
+		int r;
+
+		if (eth_device_find(s, cfg->devices[i].name))
+			continue;
+		r = eth_device_create(s, cfg, i, tail, why);
+		if (r)
+			return r;
+		tail = &(*tail)->next;
+	}
+	return 0;
+}
+
+static void remove_gone(struct softiov *s, const struct config *cfg)
+{
+	struct root_entry *next;
+	struct eth_device **p = &s->devices;
+
+	for (struct root_entry *e = s->roots; e; e = next) {
+		next = e->next;
+		if (!find_root(cfg, e->name))
+			roots_destroy(s, e);
+	}
+	while (*p) {
+		struct eth_device *dev = *p;
+
+		if (find_device(cfg, dev->cfg.name)) {
+			p = &dev->next;
+			continue;
+		}
+		*p = dev->next;
+		eth_device_destroy(dev);
+	}
+}
+
+/* VFs that the file does not name keep what they have: it may have been set live. */
+static int apply_kept(struct eth_device *dev, const struct config_device *dc, char why[WHY_MAX])
+{
+	int r;
+
+	net_switch_set_ageing(dev->sw, dc->ageing_s);
+	dev->cfg.ageing_s = dc->ageing_s;
+	for (unsigned i = 0; i < dc->n_vfs; i++) {
+		const struct config_vf *vf = &dc->vfs[i];
+		struct net_policy policy = vf->policy;
+
+		if (!policy.mac_by_admin)
+			memcpy(policy.mac, dev->policies[vf->index].mac, ETH_ALEN);
+		dev->vf_pairs[vf->index] = vf->queue_pairs;
+		dev->vf_sockets[vf->index] = vf->socket;
+		r = eth_device_set_vf_policy(dev, vf->index, &policy);
+		if (r)
+			return why_set(why, r, "%s/vf%u: %s", dc->name, vf->index, strerror(-r));
+	}
+	if (dc->num_vfs >= 0 &&
+	    dc->num_vfs != pci_pf_num_vfs(virtio_net_function(dev->pfs[0].fn->net)))
+		return eth_device_set_num_vfs(dev, dc->num_vfs, false, why);
+	return 0;
+}
+
+static int append_new(struct softiov *s, const struct config *cfg, struct eth_device *added,
+		      char why[WHY_MAX])
+{
+	struct eth_device **tail = &s->devices;
+	int r = 0;
+
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = added;
+	for (unsigned i = 0; !r && i < cfg->n_roots; i++) {
+		if (!roots_find(s, cfg->roots[i].name))
+			r = roots_create(s, &cfg->roots[i], why);
+	}
+	for (struct eth_device *dev = added; !r && dev; dev = dev->next) {
+		if (dev->cfg.num_vfs > 0)
+			r = eth_device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
+	}
+	return r;
+}
+
+int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
+{
+	struct eth_device *added = NULL;
+	int r = check(s, cfg, why);
+
+	if (r)
+		return r;
+	r = add_devices(s, cfg, &added, why);
+	if (r) {
+		while (added) {
+			struct eth_device *dev = added;
+
+			added = dev->next;
+			eth_device_destroy(dev);
+		}
+		return r;
+	}
+	remove_gone(s, cfg);
+	for (struct eth_device *dev = s->devices; !r && dev; dev = dev->next)
+		r = apply_kept(dev, find_device(cfg, dev->cfg.name), why);
+	if (r) {
+		char rest[WHY_MAX];
+
+		append_new(s, cfg, added, rest);
+		return r;
+	}
+	return append_new(s, cfg, added, why);
+}
