@@ -26,8 +26,14 @@
 #include <stdint.h>
 
 #define DMA_REGIONS_MAX 65535
-#define DMA_PROT_READ   1u
-#define DMA_PROT_WRITE  2u
+/* Files that one space may map, and address space that they may take: what one client can use up
+ * of what all share. */
+#define DMA_FILES_MAX	 128
+#define DMA_SPACE_VA_MAX (1ull << 42)
+/* The same for the whole process (the SIGBUS handler's table has a fixed size). */
+#define DMA_MAPPINGS_MAX 16384
+#define DMA_PROT_READ	 1u
+#define DMA_PROT_WRITE	 2u
 
 struct dma_space;
 
@@ -67,17 +73,22 @@ void dma_space_destroy(struct dma_space *s);
  * Errors: -EINVAL (size 0, wrap, not page aligned, bad prot, offset+size beyond the file, fd not
  * a mappable file), -EEXIST (overlap), -ENOSPC (too many), -ENOMEM, -EACCES (fd not readable, or
  * not writable though DMA_PROT_WRITE was asked). Nothing changes on error. Control.
+ *
+ * A mappable file is a regular one (memfd and hugetlbfs are), of a file system whose page faults
+ * no other process or host can hold up: FUSE and network file systems are refused, and so are
+ * character devices, whose size and behaviour are not known.
  */
 int dma_space_map(struct dma_space *s, uint64_t iova, uint64_t size, uint32_t prot, int fd,
 		  uint64_t offset);
 
-/* Removes the region that matches exactly. -ENOENT if none does. Synchronises. Control. */
+/* Removes the region that matches exactly. -ENOENT if none does, -ENOMEM. Synchronises. Control. */
 int dma_space_unmap(struct dma_space *s, uint64_t iova, uint64_t size);
 void dma_space_unmap_all(struct dma_space *s);
 
 uint32_t dma_space_count(const struct dma_space *s);
 
-/* True once a mapped file was truncated under us. Any thread. */
+/* True once a mapped file was truncated under us. Any thread. From then on dma_view_get() gives an
+ * empty view, and dma_space_map() fails with -EIO. */
 bool dma_space_broken(const struct dma_space *s);
 
 /* The current snapshot; never NULL (an empty view at least). Any thread, within one poll(). */
@@ -86,28 +97,59 @@ const struct dma_view *dma_view_get(const struct dma_space *s);
 /* The region that holds iova, or NULL. Any thread. */
 const struct dma_region *dma_view_find(const struct dma_view *v, uint64_t iova);
 
+/* The same where *hint did not help. */
+void *dma_view_segment_slow(const struct dma_view *v, uint64_t iova, uint64_t *len, uint32_t prot,
+			    uint32_t *hint);
+void *dma_translate_slow(const struct dma_view *v, uint64_t iova, uint64_t len, uint32_t prot,
+			 uint32_t *hint);
+
 /*
  * A pointer to [iova, iova + len), which must lie inside one mapped region that permits the
  * access; else NULL. len 0 gives NULL. *hint (may be NULL) remembers a region index between
- * calls, so that runs of addresses in one region cost no search. Any thread.
+ * calls, so that runs of addresses in one region cost no search; any value is safe. Any thread.
  *
  * Buffers that span adjacent regions are split by the caller with dma_view_segment().
  */
-void *dma_translate(const struct dma_view *v, uint64_t iova, uint64_t len, uint32_t prot,
-		    uint32_t *hint);
+static inline void *dma_translate(const struct dma_view *v, uint64_t iova, uint64_t len,
+				  uint32_t prot, uint32_t *hint)
+{
+	if (hint && __builtin_expect(*hint < v->n, 1)) {
+		const struct dma_region *r = &v->regions[*hint];
+		uint64_t off = iova - r->iova; /* huge when iova lies before */
+
+		/* len 0 becomes 2^64 - 1 and is refused by the slow path */
+		if (__builtin_expect(off < r->size && len - 1 < r->size - off, 1) && r->ptr &&
+		    (r->prot & prot) == prot)
+			return r->ptr + off;
+	}
+	return dma_translate_slow(v, iova, len, prot, hint);
+}
 
 /*
- * Like dma_translate() but gives as many bytes as are contiguous: *len is cut to that. NULL when
- * the first byte is not accessible by pointer (unmapped, wrong permission or remote).
+ * Like dma_translate() but gives as many bytes as lie in the same region: *len is cut to that.
+ * NULL when the first byte is not accessible by pointer (unmapped, wrong permission or remote);
+ * *len is then left alone.
  */
-void *dma_view_segment(const struct dma_view *v, uint64_t iova, uint64_t *len, uint32_t prot,
-		       uint32_t *hint);
+static inline void *dma_view_segment(const struct dma_view *v, uint64_t iova, uint64_t *len,
+				     uint32_t prot, uint32_t *hint)
+{
+	if (hint && __builtin_expect(*hint < v->n, 1)) {
+		const struct dma_region *r = &v->regions[*hint];
+		uint64_t off = iova - r->iova;
+
+		if (__builtin_expect(off < r->size && *len - 1 < r->size - off, 1) && r->ptr &&
+		    (r->prot & prot) == prot)
+			return r->ptr + off;
+	}
+	return dma_view_segment_slow(v, iova, len, prot, hint);
+}
 
 /*
  * Copies between a private buffer and guest memory of any kind, across regions. Remote parts
  * block: call them in a WORKER_MAY_BLOCK worker only (or with a view without remote regions).
  * 0, -EFAULT when not all is mapped with the right permission (nothing was then copied by
- * dma_write), or the remote's error.
+ * dma_write), or the remote's error. When the map changes during a remote access, what is gone
+ * gives -EFAULT half-way. No view may be held across the call if it has remote regions.
  */
 int dma_read(struct dma_space *s, uint64_t iova, void *buf, size_t len);
 int dma_write(struct dma_space *s, uint64_t iova, const void *buf, size_t len);

@@ -8,7 +8,7 @@
 
 #include "util/clock.h"
 
-#define LOG_LINE_MAX       1024
+#define LOG_LINE_MAX	   1024
 #define LOG_GUEST_INTERVAL (5 * NS_PER_S)
 
 static _Atomic int max_level = LOG_LEVEL_INFO;
@@ -26,6 +26,17 @@ static const char *prefix(enum log_level level)
 	return getenv("JOURNAL_STREAM") ? journal[level] : plain[level];
 }
 
+/* Strings of clients must not forge records or drive a terminal. */
+static void make_printable(char *line, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+	}
+}
+
 /* One write(2) a record: lines of several threads never mix. */
 static void emit(enum log_level level, const char *fmt, va_list ap, uint32_t suppressed)
 {
@@ -39,6 +50,7 @@ static void emit(enum log_level level, const char *fmt, va_list ap, uint32_t sup
 		n = sizeof(line) - 2;
 	if (suppressed && n < (int)sizeof(line) - 40)
 		n += snprintf(line + n, sizeof(line) - n - 1, " (%u more suppressed)", suppressed);
+	make_printable(line, n);
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return; /* nowhere left to say it */
@@ -61,8 +73,10 @@ void log_guest(struct log_limit *limit, const char *fmt, ...)
 	uint64_t next = atomic_load_explicit(&limit->next_ns, memory_order_relaxed);
 	va_list ap;
 
-	if (now < next || !atomic_compare_exchange_strong(&limit->next_ns, &next,
-							  now + LOG_GUEST_INTERVAL)) {
+	if (atomic_load_explicit(&max_level, memory_order_relaxed) < LOG_LEVEL_WARN)
+		return;
+	if (now < next ||
+	    !atomic_compare_exchange_strong(&limit->next_ns, &next, now + LOG_GUEST_INTERVAL)) {
 		atomic_fetch_add_explicit(&limit->suppressed, 1, memory_order_relaxed);
 		return;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Work that a data-path thread hands to the control thread: a control-queue command, a broken
- * ring to report. Posting never waits for the control thread's work; run in order of posting by the control thread's event loop,
- * which watches mailbox_fd() and calls mailbox_run(). One mailbox a process.
+ * ring to report. Posting never waits for the control thread's work; run in order of posting by the
+ * control thread's event loop, which watches mailbox_fd() and calls mailbox_run(). One mailbox a
+ * process.
  */
 #ifndef SOFTIOV_WORKER_MAILBOX_H
 #define SOFTIOV_WORKER_MAILBOX_H
@@ -13,8 +14,8 @@
 /* Embedded in its owner; zero-initialised but for run. */
 struct mailbox_work {
 	void (*run)(struct mailbox_work *work); /* on the control thread; may post again */
-	struct mailbox_work *next;              /* private */
-	_Atomic uint32_t posted;                /* private */
+	struct mailbox_work *next;		/* private */
+	_Atomic uint32_t posted;		/* private */
 };
 
 /* Opens the eventfd. Idempotent. Control, before any worker posts. 0 or -errno. */

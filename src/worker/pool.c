@@ -13,7 +13,7 @@ struct worker_pool {
 int worker_pool_create(unsigned n, struct worker_pool **out)
 {
 	struct worker_pool *pool;
-	char name[16];
+	char name[24];
 	int r;
 
 	if (!n)

@@ -34,27 +34,35 @@
 #include "util/log.h"
 #include "util/util.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN
+#endif
+#endif
+
 #define POLLER_ATTACHED 1u
-#define POLLER_QUEUED   2u
+#define POLLER_QUEUED	2u
 
 /* Between two looks at the clock, so many polls plus units of work are done: a few us of idle
  * polls, tens of us of frames. */
-#define CLOCK_CREDIT    64
-#define FD_CHECK_NS     (20 * NS_PER_US)
-#define QUIET_SPELL_NS  (50 * NS_PER_US)
-#define EVENTS_MAX      64
-#define SYNC_SPINS      1000
-#define SYNC_SLEEP_NS   (30 * NS_PER_US)
-#define TIMER_SLACK_NS  1000
-#define TIMER_NONE      UINT64_MAX
-#define WATCH_WAKE      UINT64_MAX /* epoll data of the worker's own eventfd */
+#define CLOCK_CREDIT	64
+#define FD_CHECK_NS	(20 * NS_PER_US)
+#define QUIET_SPELL_NS	(50 * NS_PER_US)
+#define EVENTS_MAX	64
+#define SYNC_SPINS	1000
+#define SYNC_SLEEP_NS	(30 * NS_PER_US)
+#define TIMER_SLACK_NS	1000
+#define TIMER_NONE	UINT64_MAX
+#define WATCH_WAKE	UINT64_MAX /* epoll data of the worker's own eventfd */
 #define WATCH_FREE_NONE UINT32_MAX
 
 enum poller_state {
-	POLLER_IDLE,    /* on no list, or on the kick list */
-	POLLER_NEW,     /* on the pending list, never armed yet */
+	POLLER_IDLE,	/* on no list, or on the kick list */
+	POLLER_NEW,	/* on the pending list, never armed yet */
 	POLLER_PENDING, /* on the pending list, kicked */
-	POLLER_ACTIVE,  /* on the active list */
+	POLLER_ACTIVE,	/* on the active list */
 };
 
 struct poller_list {
@@ -78,7 +86,7 @@ struct worker {
 
 	/* touched by the control thread */
 	_Alignas(CACHE_LINE) _Atomic uint64_t epoch; /* odd: running */
-	_Atomic uint32_t want;                       /* the control thread waits for the lock */
+	_Atomic uint32_t want;			     /* the control thread waits for the lock */
 	_Atomic bool stop;
 	uint64_t sync_epoch; /* worker_synchronize()'s own */
 	struct worker *next; /* in the list of workers, or of spare ones */
@@ -93,7 +101,6 @@ struct worker {
 	uint64_t now_ns;    /* as of the last look */
 	uint64_t fd_check_ns;
 	int credit;
-	bool may_spin_fds; /* there are watched fds */
 	struct watch *watches;
 	uint32_t n_watches, watches_free, watches_used;
 
@@ -427,14 +434,8 @@ static int wait_events(struct worker *w, struct epoll_event *ev, uint64_t until_
  */
 static void full_fence(void)
 {
-#if !defined(__SANITIZE_THREAD__) && !defined(__x86_64__)
-#if defined(__has_feature)
-#if !__has_feature(thread_sanitizer)
+#if !defined(UNDER_TSAN) && !defined(__x86_64__)
 	atomic_thread_fence(memory_order_seq_cst);
-#endif
-#else
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
 #endif
 }
 
@@ -671,7 +672,8 @@ void worker_add(struct worker *w, struct poller *p)
 	p->worker = w;
 	p->prev = p->next = p->timer_prev = p->timer_next = NULL;
 	atomic_store(&p->timer_ns, 0);
-	atomic_store(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
+	/* an exchange: what was published before an ignored kick is seen by the first arm() */
+	atomic_exchange(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
 	make_pending(w, p, POLLER_NEW);
 	atomic_fetch_add(&w->n_pollers, 1);
 	control_unlock(w);

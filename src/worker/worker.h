@@ -50,8 +50,8 @@ struct poller {
 	struct worker *worker;
 	_Atomic(struct poller *) kick_next;
 	_Atomic uint32_t kicked;    /* POLLER_ATTACHED, POLLER_QUEUED (worker.c) */
-	uint32_t state;             /* worker's own */
-	uint64_t idle_since_ns;     /* worker's own */
+	uint32_t state;		    /* worker's own */
+	uint64_t idle_since_ns;	    /* worker's own */
 	_Atomic uint64_t timer_ns;  /* 0: none */
 	struct poller *prev, *next; /* worker's own: list of active pollers, or of those to come */
 	struct poller *timer_prev, *timer_next; /* worker's own: list of pollers with a timer */
@@ -125,11 +125,11 @@ void worker_offline(void);
 void worker_online(void);
 
 struct worker_stats {
-	uint64_t loops;    /* turns of the loop that found work */
-	uint64_t sleeps;   /* times it went to sleep */
-	uint64_t busy_ns;  /* time spent awake */
-	uint32_t pollers;  /* owned */
-	uint32_t active;   /* of these, being polled now */
+	uint64_t loops;	  /* turns of the loop that found work */
+	uint64_t sleeps;  /* times it went to sleep */
+	uint64_t busy_ns; /* time spent awake */
+	uint32_t pollers; /* owned */
+	uint32_t active;  /* of these, being polled now */
 };
 
 /* A snapshot; fields may be of slightly different instants. Any thread. */
