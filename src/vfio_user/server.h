@@ -39,8 +39,9 @@ struct vfu_io_fd {
 
 struct vfu_server_ops {
 	/*
-	 * A client connected: called at accept, before anything is read. Returns 0 to take it; -errno refuses it, with the reason in why (logged, and the
-	 * connection closed). The server then attaches the function to the client's dma_space.
+	 * A client connected: called at accept, before anything is read. Returns 0 to take it;
+	 * -errno refuses it, with the reason in why (logged, and the connection closed). The server
+	 * then attaches the function to the client's dma_space.
 	 */
 	int (*attach)(void *opaque, pid_t pid, uid_t uid, char *why, size_t why_len);
 	/* The connection ended and the function was detached (and so reset). */
@@ -56,9 +57,9 @@ struct vfu_server_ops {
 struct vfu_server_config {
 	const char *name; /* function or root name, for the log */
 	const char *path; /* socket path; the parent directory exists */
-	uid_t owner;      /* (uid_t)-1: leave */
-	gid_t group;      /* (gid_t)-1: leave */
-	mode_t mode;      /* e.g. 0600 */
+	uid_t owner;	  /* (uid_t)-1: leave */
+	gid_t group;	  /* (gid_t)-1: leave */
+	mode_t mode;	  /* e.g. 0600 */
 };
 
 /*
@@ -80,10 +81,10 @@ struct vfu_server_status {
 	uid_t uid;
 	uint32_t dma_regions;
 	uint64_t dma_bytes;
-	uint64_t messages;   /* handled since the connection began */
-	uint64_t errors;     /* answered with an errno, or dropped */
-	uint64_t refused;    /* connections refused, ever */
-	bool remote_memory;  /* part of the guest's memory has no fd */
+	uint64_t messages;  /* handled since the connection began */
+	uint64_t errors;    /* answered with an errno, or dropped */
+	uint64_t refused;   /* connections refused, ever */
+	bool remote_memory; /* part of the guest's memory has no fd */
 };
 void vfu_server_get_status(const struct vfu_server *srv, struct vfu_server_status *st);
 const char *vfu_server_path(const struct vfu_server *srv);
@@ -91,8 +92,11 @@ const char *vfu_server_path(const struct vfu_server *srv);
 struct dma_space *vfu_server_dma(const struct vfu_server *srv);
 /*
  * Stops waits of workers for this client's DMA_READ/DMA_WRITE replies: they return -ECANCELED,
- * and later ones at once until resume. The server does it around unmap, reset and disconnect.
+ * and later ones at once until vfu_server_resume_remote(). The server does it around unmap, reset
+ * and disconnect.
  */
 void vfu_server_cancel_remote(struct vfu_server *srv);
+/* Undoes one cancel; they nest. Control. */
+void vfu_server_resume_remote(struct vfu_server *srv);
 
 #endif
