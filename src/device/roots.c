@@ -7,6 +7,7 @@
 
 #include "device/device_internal.h"
 #include "util/log.h"
+#include "util/util.h"
 
 static struct pci_function *pf_function(const struct eth_pf *pf)
 {
@@ -67,6 +68,7 @@ static int open_root(struct softiov *s, const struct config_root *cfg, struct ro
 				.mode = cfg->socket.mode_set ? cfg->socket.mode : 0600,
 			},
 		.vectors = cfg->vectors,
+		.slots = MIN(MAX(cfg->n_devices, 4u), (unsigned)ROOT_SLOTS_MAX),
 	};
 
 	if (snprintf(path, sizeof(path), "%s/%s.sock", s->runtime_dir, cfg->name) >=

@@ -97,7 +97,9 @@ struct pci_function_desc {
 	struct pci_bar_desc bars[PCI_NUM_BARS]; /* of a VF: as given in its PF's sriov.vf_bars */
 	struct pci_msix_desc msix;
 	struct pci_sriov_desc sriov;
-	struct pci_function *pf; /* not NULL: this is a VF of it */
+	/* Not NULL: this is a VF of it. Vendor, device, subsystem vendor and class are then the
+	 * PF's and its VF Device ID, whatever stands above (PCIe Base 9.3.4.1). */
+	struct pci_function *pf;
 	uint16_t vf_index;       /* 0-based */
 	bool no_standard_caps;   /* header only; for the VMD endpoint, which adds its own */
 	const struct pci_function_ops *ops;
@@ -195,10 +197,12 @@ enum pci_owner_kind {
 
 struct pci_attachment {
 	enum pci_owner_kind kind;
-	struct dma_space *dma;
-	/* Root mode: turns a message (addr, data of an unmasked table entry) into the eventfd that
-	 * delivers it, -1 if there is none. The fd stays the root's. */
-	int (*msi_fd)(void *opaque, uint64_t addr, uint32_t data);
+	struct dma_space *dma; /* NULL: owned, but no memory to reach */
+	/* Root mode: the endpoint whose vectors deliver this function's messages, and which vector a
+	 * message (addr, data of an unmasked table entry) goes to; -1: none. Raising the child
+	 * raises that vector of irq_parent, which keeps it pending while it has no eventfd. */
+	struct pci_function *irq_parent;
+	int (*msi_vector)(void *opaque, uint64_t addr, uint32_t data);
 	void *opaque;
 };
 

@@ -29,9 +29,10 @@
 struct root;
 
 struct root_config {
-	const char *name;                /* "host0" */
+	const char *name;		 /* "host0" */
 	struct vfu_server_config socket; /* its name field is ignored */
-	unsigned vectors;                /* MSI-X vectors of the endpoint; 0: 64 */
+	unsigned vectors;		 /* MSI-X vectors of the endpoint; 0: 64; at most 128 */
+	unsigned slots;			 /* root ports; 0: 4 */
 };
 
 /* 0 or -errno. The socket listens at once. */
@@ -68,10 +69,10 @@ void root_take_back(struct root *r, struct pci_function *vf);
 struct root_function_info {
 	struct pci_function *fn;
 	unsigned slot;
-	uint16_t rid;      /* as the guest numbered buses; 0 with rid_valid false before that */
+	uint16_t rid; /* as the guest numbered buses; 0 with rid_valid false before that */
 	bool rid_valid;
-	bool lent;         /* absent: attached at its endpoint elsewhere */
-	bool in_use;       /* Bus Master Enable set */
+	bool lent;   /* absent: attached at its endpoint elsewhere */
+	bool in_use; /* Bus Master Enable set */
 };
 /* Calls back for each PF and VF, PFs first in slot order, each followed by its VFs. */
 void root_for_each(struct root *r, void (*cb)(void *opaque, const struct root_function_info *info),
