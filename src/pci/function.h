@@ -176,6 +176,12 @@ bool pci_bar_decode(const struct pci_function *fn, uint64_t addr, uint32_t len, 
 		    uint64_t *off);
 
 /*
+ * One more gate before DMA: whoever is above the function (a root's endpoint) does not forward its
+ * requests. Off by default; gated and ungated as Bus Master Enable is.
+ */
+void pci_function_set_blocked(struct pci_function *fn, bool blocked);
+
+/*
  * Performs the reset: gates DMA, waits for quiescence, drops pending interrupts, resets the model
  * and the registers. PF: VF Enable clears, VFs go - except where the PF is attached to an endpoint
  * (or FLR was written through PCI_VIEW_VMM): its VM does not see the SR-IOV capability and has no
@@ -225,9 +231,6 @@ void pci_irq_set_fd(struct pci_function *fn, unsigned vector, int fd);
 /* The same for vectors start .. start + count - 1 with one wait for quiescence; fds NULL: all -1. What
  * is no eventfd (a write to it could block a worker) is closed and counts as -1. */
 void pci_irq_set_fds(struct pci_function *fn, unsigned start, unsigned count, const int *fds);
-/* Root mode: eventfds behind msi_fd() changed; re-resolves every vector. The caller closes old
- * fds after the worker_synchronize() that this call ends with. */
-void pci_irq_resolve(struct pci_function *fn);
 /* Signals a vector: one eventfd write, or the pending bit. Does nothing for vectors out of range
  * (VIRTIO_MSI_NO_VECTOR) or when MSI-X was never enabled in root mode. Any thread. */
 void pci_irq_raise(struct pci_function *fn, unsigned vector);
