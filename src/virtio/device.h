@@ -23,12 +23,12 @@
 #include "virtio/virtqueue.h"
 #include "worker/worker.h"
 
-#define VIRTIO_BAR_CONFIG   2
-#define VIRTIO_BAR_MSIX     4
-#define VIRTIO_BAR2_SIZE    0x4000
-#define VIRTIO_BAR4_SIZE    0x2000
-#define VIRTIO_QUEUES_MAX   64
-#define VIRTIO_CONFIG_MAX   256
+#define VIRTIO_BAR_CONFIG 2
+#define VIRTIO_BAR_MSIX	  4
+#define VIRTIO_BAR2_SIZE  0x4000
+#define VIRTIO_BAR4_SIZE  0x2000
+#define VIRTIO_QUEUES_MAX 64
+#define VIRTIO_CONFIG_MAX 256
 
 struct virtio_device;
 
@@ -49,28 +49,30 @@ struct virtio_device_ops {
 	void (*queue_notify)(struct virtio_device *vd, unsigned index);
 	/* The device is being reset (all queues stopped already): forget driver state. */
 	void (*reset)(struct virtio_device *vd);
-	/* Device configuration space was written (all fields are read-only in modern net; ignore). */
+	/* Device configuration space was written (all fields are read-only in modern net; ignore).
+	 */
 	void (*config_written)(struct virtio_device *vd, unsigned off, unsigned len);
 };
 
 struct virtio_device_desc {
-	const char *name;        /* "nic0/vf3" */
-	uint16_t virtio_id;      /* 1: network. PCI Device ID is 1040h + this */
-	uint32_t class_code;     /* 020000h */
-	uint64_t features;       /* all device features offered, transport bits included; SR_IOV and
+	const char *name;	 /* "nic0/vf3" */
+	uint16_t virtio_id;	 /* 1: network. PCI Device ID is 1040h + this */
+	uint32_t class_code;	 /* 020000h */
+	uint64_t features;	 /* all device features offered, transport bits included; SR_IOV and
 				    ADMIN_VQ are added for a PF with total_vfs > 0 */
-	unsigned num_queues;     /* without the admin queue */
+	unsigned num_queues;	 /* without the admin queue */
 	uint16_t queue_size_max; /* power of two */
-	unsigned config_len;     /* bytes of device configuration */
+	unsigned config_len;	 /* bytes of device configuration */
 	const struct virtio_device_ops *ops;
 	void *opaque;
 	/* PCI identity */
 	struct pci_function *pf; /* of a VF */
 	uint16_t vf_index;
-	uint16_t total_vfs;      /* of a PF */
+	uint16_t total_vfs;	  /* of a PF */
 	struct worker_pool *pool; /* whose workers serve its queues */
-	bool admin_strict;       /* fail list queries while VF Enable = 0, to the letter of 2.13 */
-	/* SR-IOV life cycle, passed to the PCI function (struct pci_function_ops) with the opaque */
+	bool admin_strict;	  /* fail list queries while VF Enable = 0, to the letter of 2.13 */
+	/* SR-IOV life cycle, passed to the PCI function (struct pci_function_ops) with the opaque
+	 */
 	int (*sriov_enable)(struct virtio_device *vd, uint16_t num_vfs);
 	void (*sriov_disable)(struct virtio_device *vd);
 };
@@ -89,8 +91,8 @@ bool virtio_device_driver_ok(const struct virtio_device *vd); /* any thread */
 
 /* Device configuration: copies len bytes to off and, when changed is true, bumps the generation
  * and raises a configuration interrupt once DRIVER_OK. */
-void virtio_device_config_set(struct virtio_device *vd, unsigned off, const void *buf,
-			      unsigned len, bool changed);
+void virtio_device_config_set(struct virtio_device *vd, unsigned off, const void *buf, unsigned len,
+			      bool changed);
 void virtio_device_config_get(const struct virtio_device *vd, unsigned off, void *buf,
 			      unsigned len);
 

@@ -37,9 +37,10 @@ struct vq_config {
 	bool packed;
 	bool event_idx;
 	bool indirect;
-	bool in_order;
-	uint64_t desc, driver, device; /* guest addresses: descriptor table/ring, avail/driver event,
-					  used/device event */
+	bool in_order; /* the caller pushes in the order popped; nothing else changes */
+	bool bounce;   /* serve it by private copies even where the rings have pointers */
+	uint64_t desc, driver, device; /* guest addresses: descriptor table/ring, avail/driver
+					  event, used/device event */
 };
 
 struct vq_buf {
@@ -49,11 +50,11 @@ struct vq_buf {
 
 /* bufs[0..n_out) are readable by the device, bufs[n_out..n_out+n_in) writable, in order. */
 struct vq_chain {
-	uint16_t id;     /* head index (split) or buffer id (packed) */
+	uint16_t id;	 /* head index (split) or buffer id (packed) */
 	uint16_t ndescs; /* ring slots it occupies */
 	uint16_t n_out, n_in;
 	uint32_t out_len, in_len; /* bytes; a chain of more than 2^31 bytes breaks the queue */
-	struct vq_buf *bufs;      /* the caller's array given to vq_pop */
+	struct vq_buf *bufs;	  /* the caller's array given to vq_pop */
 };
 
 /*
@@ -63,12 +64,24 @@ struct vq_chain {
 int vq_create(struct dma_space *dma, const struct vq_config *cfg, struct virtqueue **out);
 void vq_destroy(struct virtqueue *vq);
 
-/* True if the rings, or any memory of the space, have no pointer. */
+/*
+ * True if the queue works on bounce buffers: its rings have no (single) pointer, or cfg->bounce.
+ * That other memory of the space has no pointer does not matter: every VMM has such, for its ROMs
+ * and the like. Fixed at vq_create().
+ */
 bool vq_is_remote(const struct virtqueue *vq);
+/* False if the rings are accessible but need the bounce lane. Control. */
+bool vq_rings_have_pointers(struct dma_space *dma, const struct vq_config *cfg);
+/* True once the queue broke because memory without a pointer was met though it does not bounce:
+ * the driver must be served with cfg->bounce after its next reset. */
+bool vq_met_remote(const struct virtqueue *vq);
 
 /*
- * Brings the queue in step with the guest's memory map: call once per burst before vq_pop with
- * the view of this poll(); re-translates the rings when the map changed. 0, or -EFAULT (broken).
+ * Brings the queue in step with the guest's memory map: call once per burst, before any of the
+ * calls below (vq_arm and vq_disarm do it themselves), with the view of this poll();
+ * re-translates the rings when the map changed. 0, or the errno of a broken queue. Pointers in
+ * chains are good for this poll() too (those of a remote queue: until vq_push); what takes longer
+ * copies, gives the chain back with vq_unpop, and pops it again.
  */
 int vq_begin(struct virtqueue *vq, const struct dma_view *view);
 
@@ -78,7 +91,8 @@ int vq_begin(struct virtqueue *vq, const struct dma_view *view);
  */
 int vq_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max_bufs);
 
-/* Gives back the last n chains popped (in ring slots: their ndescs summed), unused. */
+/* Gives back the last n chains popped (in ring slots: their ndescs summed), unused; none popped
+ * after the first of them was pushed. */
 void vq_unpop(struct virtqueue *vq, unsigned chains, unsigned ndescs);
 
 /* Marks a chain used with written bytes in its in-buffers. Not visible before vq_publish(). */
