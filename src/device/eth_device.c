@@ -95,7 +95,7 @@ static int pfs_create(struct eth_device *dev, char why[WHY_MAX])
 {
 	for (unsigned i = 0; i < dev->n_pfs; i++) {
 		struct net_policy policy;
-		char name[8] = "pf";
+		char name[16] = "pf";
 		int r;
 
 		if (dev->n_pfs > 1)
