@@ -29,16 +29,16 @@ struct virtio_net;
 
 struct virtio_net_config {
 	const char *name;
-	unsigned queue_pairs;     /* 1..16 */
-	uint16_t queue_size;      /* power of two, 64..4096; 0: 256 */
-	uint16_t mtu;             /* 68..9216 */
-	uint32_t speed_mbps;      /* shown to the driver; 0xffffffff: unknown */
-	bool packed;              /* offer VIRTIO_F_RING_PACKED */
-	uint64_t features_off;    /* feature bits not to offer (tests, bug hunting) */
+	unsigned queue_pairs;	  /* 1..16 */
+	uint16_t queue_size;	  /* power of two, 64..4096; 0: 256 */
+	uint16_t mtu;		  /* 68..9216 */
+	uint32_t speed_mbps;	  /* shown to the driver; 0xffffffff: unknown */
+	bool packed;		  /* offer VIRTIO_F_RING_PACKED */
+	uint64_t features_off;	  /* feature bits not to offer (tests, bug hunting) */
 	struct net_policy policy; /* of its port, MAC included */
 	struct pci_function *pf;  /* NULL: this is a PF */
 	uint16_t vf_index;
-	uint16_t total_vfs;       /* of a PF */
+	uint16_t total_vfs; /* of a PF */
 	bool admin_strict;
 	/* PF: see struct pci_function_ops */
 	int (*sriov_enable)(void *opaque, uint16_t num_vfs);
@@ -58,6 +58,9 @@ struct virtio_device *virtio_net_device(struct virtio_net *net);
 /* Applies an administrator's policy live: port, and the config space the driver sees (MAC, link
  * status with a configuration interrupt). Errors of net_port_set_policy(). */
 int virtio_net_set_policy(struct virtio_net *net, const struct net_policy *policy);
+/* Asks the driver to announce itself (after it moved to another place in the network), if it
+ * negotiated GUEST_ANNOUNCE. */
+void virtio_net_announce(struct virtio_net *net);
 /* Bytes of daemon memory that this function takes now. */
 size_t virtio_net_memory(const struct virtio_net *net);
 /* For GET_REGION_IO_FDS (see vfio_user/server.h); the caller converts. */
