@@ -118,7 +118,7 @@ class Scope:
             try:
                 t.close()
             except Exception as e:                           # pylint: disable=broad-except
-                faults.append("closing %s: %s" % (getattr(t, "name", t), e))
+                faults.append(str(e))
                 traceback.print_exc(file=sys.stdout)
         return faults
 

@@ -71,6 +71,7 @@ class Job:
                 raise TimeoutError("%s: `%s` not ended after %g s; so far:\n%s%s" % (
                     self.agent.name, self.command, timeout * SLOW, self.out[-2000:],
                     self.err[-2000:]))
+        log("%s: [%s] %.400r" % (self.agent.name, self.status, self.out + self.err))
         if self.lost:
             raise VMError("%s: `%s`: %s" % (self.agent.name, self.command, self.lost))
         if check and self.status:
@@ -243,6 +244,8 @@ def accelerator():
     forced = os.environ.get("SOFTIOV_ACCEL")
     if forced:
         return forced
+    if not os.path.exists(VMDIR + "/initramfs.cpio"):
+        raise VMError("no guest in %s: run tools/vm-fetch" % VMDIR)
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
     with open("/proc/sys/kernel/random/boot_id") as f:
@@ -307,7 +310,7 @@ class VM:
     """A QEMU that starts at once; the first sh() (or wait_ready) waits for its guest.
 
     name         for logs, and the guest's hostname
-    vcpus, mem   mem as QEMU writes it ("256M")
+    vcpus, mem   mem as QEMU writes it ("256M", the default; with storage "512M")
     vfio_user    vfio-user sockets: paths, or dicts with "socket" and more properties of
                  vfio-user-pci ("id", "x-msg-timeout" ...). Number n gets the id "vu<n>" and
                  sits alone behind the hot-pluggable root port "rp<n>"
@@ -320,7 +323,7 @@ class VM:
     kernel_args  more of the kernel's command line; "softiov.skip=virtio_net,vmd" leaves modules out
     """
 
-    def __init__(self, name, vcpus=1, mem="256M", vfio_user=(), share=True, spare=2, port="",
+    def __init__(self, name, vcpus=1, mem=None, vfio_user=(), share=True, spare=2, port="",
                  user_net=False, storage=False, extra=(), kernel_args=""):
         self.name = name
         self.scope = harness.scope()
@@ -332,6 +335,7 @@ class VM:
         self.errors = self.scope.logfile(name + ".qemu.log")
         self.ports = len(devices) + spare + (1 if user_net else 0)
         self.taken = {}
+        mem = mem or ("512M" if storage else "256M")
         args = self.machine(vcpus, mem, share, storage, kernel_args)
         for n in range(self.ports):
             args += ["-device", "pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,slot=%d,io-reserve=0%s"
@@ -348,7 +352,7 @@ class VM:
         args += ["-chardev", "file,id=console,path=%s" % self.console, "-serial", "chardev:console",
                  "-chardev", "socket,id=agent,fd=%d" % theirs.fileno(), "-serial", "chardev:agent",
                  "-chardev", "socket,id=qmp,fd=%d" % qtheirs.fileno(),
-                 "-mon", "chardev=qmp,mode=control"]
+                 "-qmp", "chardev:qmp"]
         args += list(extra)
         log("%s: %s" % (name, " ".join(args)))
         with open(self.errors, "w") as err:
@@ -357,12 +361,13 @@ class VM:
                                          preexec_fn=die_with_parent)
         theirs.close()
         qtheirs.close()
-        self.scope.add(self)
         self.agent = Agent(name, agent)
         try:
             self.monitor = QMP(name, qmp)
+            self.scope.add(self)
         except (VMError, TimeoutError) as e:
-            self.proc.wait(10)
+            self.proc.kill()
+            self.proc.wait()
             raise VMError("%s: QEMU did not start:\n%s" % (name, self.qemu_log()[-3000:])) from e
 
     @staticmethod
@@ -517,6 +522,9 @@ class VM:
             return "%s: QEMU ended by itself (%s):\n%s" % (self.name, self.proc.returncode,
                                                            self.qemu_log()[-2000:])
         return None
+
+    def __repr__(self):
+        return "VM(%s)" % self.name
 
     def kill9(self):
         """End QEMU as a crash would."""

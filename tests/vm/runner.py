@@ -43,6 +43,18 @@ def on_alarm(_sig, _frame):
     raise harness.TestTimeout("took longer than allowed")
 
 
+def explain(error):
+    """The traceback, and what the variables of the test's own last line held."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    frame = None
+    for f, _ in traceback.walk_tb(error.__traceback__):
+        if os.path.basename(f.f_code.co_filename).startswith("test_"):
+            frame = f
+    for name, value in (frame.f_locals if frame else {}).items():
+        text += "%s = %.300r\n" % (name, value)
+    return text
+
+
 def child(name, words, fd):
     """Run one file's tests; report on fd, a JSON object per line."""
     out = os.fdopen(fd, "w", buffering=1)
@@ -58,6 +70,7 @@ def child(name, words, fd):
         module = importlib.import_module(name)
     except Exception:                                         # pylint: disable=broad-except
         tell(event="end", test="import", result="fail", time=0, text=traceback.format_exc())
+        tell(event="over")
         return
     todo = tests_of(module, words)
     tell(event="list", tests=[n for n, _ in todo])
@@ -75,7 +88,7 @@ def child(name, words, fd):
         except harness.Skip as e:
             result, text = "skip", str(e)
         except Exception as e:                                # pylint: disable=broad-except
-            result, text = "fail", "".join(traceback.format_exception(type(e), e, e.__traceback__))
+            result, text = "fail", explain(e)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         while harness.scope() is not inner:                   # left open by an interrupted @shared
@@ -219,8 +232,11 @@ def main():
         return 0
     # Find out once, not in two processes at a time.
     import qemu                                               # pylint: disable=import-outside-toplevel
-    if os.path.exists(harness.VMDIR + "/qemu"):
+    try:
         print("virtual machines run under %s" % qemu.accelerator(), flush=True)
+    except qemu.VMError as e:
+        print(e)
+        return 1
     results, todo = Results(), queue.Queue()
     for name in beside:
         todo.put(name)

@@ -24,7 +24,7 @@ def main():
     ap = argparse.ArgumentParser(description="A shell in a test VM.")
     ap.add_argument("sockets", nargs="*", metavar="SOCKET")
     ap.add_argument("-c", type=int, default=1, metavar="VCPUS")
-    ap.add_argument("-m", default="256M", metavar="MEM")
+    ap.add_argument("-m", default="512M", metavar="MEM")
     ap.add_argument("-u", action="store_true", help="add a network card of QEMU's own")
     ap.add_argument("--storage", action="store_true", help="with fio and nvme-cli")
     a = ap.parse_args(own)

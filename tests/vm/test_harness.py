@@ -16,6 +16,9 @@ def test_commands():
     m = vm()
     assert m.sh("hostname") == "self"
     assert m.sh("nproc") == "2"
+    # The real tools, not busybox's of the same names.
+    assert "iproute2" in m.sh("ip -V")
+    assert "iputils" in m.sh("timeout 5 ping -V")
     assert m.sh("cat /sys/block/*/size 2>/dev/null; true") == ""
     assert m.status("exit 7") == 7
     try:
@@ -30,10 +33,11 @@ def test_commands():
 
 def test_large_output_and_files():
     m = vm()
-    data = bytes(range(256)) * 1024
+    data = bytes(range(256)) * 128
     m.put("/tmp/data", data)
     assert m.sh("sha256sum < /tmp/data").split()[0] == hashlib.sha256(data).hexdigest()
     assert m.get("/tmp/data") == data
+    assert m.sh("seq 50000").split() == [str(n) for n in range(1, 50001)]
 
 
 def test_jobs_side_by_side():
