@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +19,9 @@
 /* Views replaced by a mere map are freed together, so that most maps need not synchronise. */
 #define RETIRED_MAX    8
 #define MAPPING_REMOTE UINT32_MAX
+/* Views of so many regions are kept for reuse: to fault in fresh pages for each of a storm of
+ * changes costs as much as the copying. */
+#define BIG_VIEW 1024
 
 /* magic numbers that linux/magic.h lacks */
 #define FUSE_MAGIC 0x65735546
@@ -43,7 +47,8 @@ struct dma_space {
 	struct mapping mappings[DMA_FILES_MAX];
 	uint64_t va; /* sum of their len */
 	struct dma_view *retired[RETIRED_MAX];
-	unsigned n_retired;
+	struct dma_view *spare[RETIRED_MAX];
+	unsigned n_retired, n_spare;
 	char name[64];
 };
 
@@ -113,9 +118,27 @@ static struct dma_view *own_view(const struct dma_space *s)
 	return atomic_load(&s->view);
 }
 
-static struct dma_view *view_alloc(uint32_t n)
+static void free_spare(struct dma_space *s)
 {
-	struct dma_view *v = malloc(sizeof(*v) + (size_t)n * sizeof(v->regions[0]));
+	while (s->n_spare)
+		free(s->spare[--s->n_spare]);
+}
+
+static struct dma_view *view_memory(struct dma_space *s, uint32_t n)
+{
+	size_t size = sizeof(struct dma_view) + (size_t)n * sizeof(struct dma_region);
+
+	if (n < BIG_VIEW)
+		return malloc(size);
+	if (s->n_spare && malloc_usable_size(s->spare[s->n_spare - 1]) >= size)
+		return s->spare[--s->n_spare];
+	free_spare(s); /* outgrown */
+	return malloc(size + size / 4);
+}
+
+static struct dma_view *view_alloc(struct dma_space *s, uint32_t n)
+{
+	struct dma_view *v = view_memory(s, n);
 
 	if (v) {
 		v->generation = atomic_fetch_add(&last_generation, 1) + 1;
@@ -136,8 +159,15 @@ static void view_set_has_remote(struct dma_view *v)
 
 static void free_retired(struct dma_space *s)
 {
-	while (s->n_retired)
-		free(s->retired[--s->n_retired]);
+	struct dma_view *v;
+
+	while (s->n_retired) {
+		v = s->retired[--s->n_retired];
+		if (v->n >= BIG_VIEW && s->n_spare < RETIRED_MAX)
+			s->spare[s->n_spare++] = v;
+		else
+			free(v);
+	}
 }
 
 /* After this nobody uses any view but the current one. */
@@ -284,7 +314,7 @@ static int insert_at(const struct dma_view *v, uint64_t iova, uint64_t size)
 
 static int publish_with(struct dma_space *s, const struct dma_region *region, int at)
 {
-	struct dma_view *old = own_view(s), *v = view_alloc(old->n + 1);
+	struct dma_view *old = own_view(s), *v = view_alloc(s, old->n + 1);
 
 	if (!v)
 		return -ENOMEM;
@@ -309,7 +339,7 @@ static int mapping_grow(struct dma_space *s, struct mapping *m, int fd, const st
 
 	if (s->va - m->len + (uint64_t)st->st_size > DMA_SPACE_VA_MAX)
 		return -ENOMEM;
-	v = view_alloc(old->n);
+	v = view_alloc(s, old->n);
 	if (!v)
 		return -ENOMEM;
 	r = mapping_open(s, fd, st, m->writable, &grown);
@@ -419,7 +449,7 @@ int dma_space_unmap(struct dma_space *s, uint64_t iova, uint64_t size)
 
 	if (at == old->n || old->regions[at].iova != iova || old->regions[at].size != size)
 		return -ENOENT;
-	v = view_alloc(old->n - 1);
+	v = view_alloc(s, old->n - 1);
 	if (!v)
 		return -ENOMEM;
 	mapping = old->regions[at].mapping;
@@ -440,6 +470,7 @@ void dma_space_unmap_all(struct dma_space *s)
 
 	publish(s, &empty_view);
 	synchronize(s);
+	free_spare(s);
 	for (m = s->mappings; m < s->mappings + DMA_FILES_MAX; m++) {
 		if (m->base)
 			mapping_close(m);

@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The loop of a worker, and what the control thread does to it.
- *
- * Locking. A worker holds its own lock while it runs, and lets go of it while it sleeps, while it
- * is in an offline section, and at the end of a turn when the control thread wants it. So the
- * control thread changes a worker's lists itself, under that lock; no messages are needed, and a
- * sleeping worker need not even be woken. The epoch is odd exactly while the lock is held by the
- * worker.
- *
- * Kicks. poller.kicked has two bits: ATTACHED while the poller has a worker, QUEUED from a kick
- * until the poller goes idle again. Whoever sets QUEUED on an attached poller puts it on the
- * worker's kick list, nobody else does; QUEUED stays set while the poller is active, so that
- * kicking a busy poller is one atomic operation. Hence, seen under the lock: an idle poller is on
- * the kick list (or about to be) exactly if QUEUED is set; an active or pending one never is.
- */
-#include "worker/worker.h"
+/* The loop of a worker. */
+#include "worker/worker_internal.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -31,8 +11,6 @@
 #include <unistd.h>
 
 #include "util/clock.h"
-#include "util/log.h"
-#include "util/util.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN
@@ -42,113 +20,13 @@
 #endif
 #endif
 
-#define POLLER_ATTACHED 1u
-#define POLLER_QUEUED	2u
-
-/* Between two looks at the clock, so many polls plus units of work are done: a few us of idle
- * polls, tens of us of frames. */
-#define CLOCK_CREDIT	64
-#define FD_CHECK_NS	(20 * NS_PER_US)
-#define QUIET_SPELL_NS	(50 * NS_PER_US)
-#define EVENTS_MAX	64
-#define SYNC_SPINS	1000
-#define SYNC_SLEEP_NS	(30 * NS_PER_US)
-#define TIMER_SLACK_NS	1000
-#define TIMER_NONE	UINT64_MAX
-#define WATCH_WAKE	UINT64_MAX /* epoll data of the worker's own eventfd */
-#define WATCH_FREE_NONE UINT32_MAX
-
-enum poller_state {
-	POLLER_IDLE,	/* on no list, or on the kick list */
-	POLLER_NEW,	/* on the pending list, never armed yet */
-	POLLER_PENDING, /* on the pending list, kicked */
-	POLLER_ACTIVE,	/* on the active list */
-};
-
-struct poller_list {
-	struct poller *head, *tail;
-};
-
-/* A watched fd. Events name it by index and generation: one that was queued before the fd was
- * unwatched must not reach the next user of the slot. */
-struct watch {
-	struct poller *poller; /* NULL: free */
-	int fd;
-	uint32_t gen;
-	uint32_t next_free;
-};
-
-struct worker {
-	/* touched by kickers */
-	_Atomic(struct poller *) kicks;
-	_Atomic uint32_t sleeping;
-	int wakefd;
-
-	/* touched by the control thread */
-	_Alignas(CACHE_LINE) _Atomic uint64_t epoch; /* odd: running */
-	_Atomic uint32_t want;			     /* the control thread waits for the lock */
-	_Atomic bool stop;
-	uint64_t sync_epoch; /* worker_synchronize()'s own */
-	struct worker *next; /* in the list of workers, or of spare ones */
-
-	/* below: under the lock */
-	_Alignas(CACHE_LINE) pthread_mutex_t lock;
-	pthread_cond_t wanted; /* want has become 0 */
-	struct poller_list active, pending;
-	struct poller *current; /* whose poll(), arm() or disarm() runs */
-	struct poller *timers;
-	uint64_t timer_min; /* no timer is due before */
-	uint64_t now_ns;    /* as of the last look */
-	uint64_t fd_check_ns;
-	int credit;
-	struct watch *watches;
-	uint32_t n_watches, watches_free, watches_used;
-
-	/* statistics: written by the worker (pollers: by control), read by anyone */
-	_Atomic uint64_t loops, sleeps, busy_ns, awake_since_ns;
-	_Atomic uint32_t n_pollers, n_active;
-
-	int epfd;
-	unsigned flags;
-	pthread_t thread;
-	char name[32];
-};
+#define FD_CHECK_NS    (20 * NS_PER_US)
+#define QUIET_SPELL_NS (50 * NS_PER_US)
+#define EVENTS_MAX     64
+#define TIMER_SLACK_NS 1000
 
 static _Atomic uint64_t quiet_spell_ns = QUIET_SPELL_NS;
-static _Thread_local struct worker *self;
-
-/*
- * Workers are never freed: a kicker may still look at the sleeping flag of the worker on whose
- * list it put a poller when that poller, and the worker, are already gone. Spare ones are reused.
- */
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct worker *all_workers, *spare_workers;
-
-/* ---- lists ---- */
-
-static void list_append(struct poller_list *l, struct poller *p)
-{
-	p->next = NULL;
-	p->prev = l->tail;
-	if (l->tail)
-		l->tail->next = p;
-	else
-		l->head = p;
-	l->tail = p;
-}
-
-static void list_del(struct poller_list *l, struct poller *p)
-{
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		l->head = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
-	else
-		l->tail = p->prev;
-	p->prev = p->next = NULL;
-}
+_Thread_local struct worker *worker_self;
 
 static void stat_add(_Atomic uint64_t *stat, uint64_t n)
 {
@@ -159,7 +37,7 @@ static void stat_add(_Atomic uint64_t *stat, uint64_t n)
 
 /* ---- kicks ---- */
 
-static void wake(struct worker *w)
+void worker_wake(struct worker *w)
 {
 	if (atomic_load(&w->sleeping) && atomic_exchange(&w->sleeping, 0))
 		eventfd_write(w->wakefd, 1);
@@ -182,18 +60,18 @@ void poller_kick(struct poller *p)
 		atomic_store_explicit(&p->kick_next, head, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak(&w->kicks, &head, p));
 	/* p may be gone from here on */
-	if (w != self)
-		wake(w);
+	if (w != worker_self)
+		worker_wake(w);
 }
 
-static void make_pending(struct worker *w, struct poller *p, enum poller_state state)
+void worker_make_pending(struct worker *w, struct poller *p, enum poller_state state)
 {
 	p->state = state;
 	list_append(&w->pending, p);
 }
 
 /* Moves the kick list to the pending list, oldest kick first. */
-static void take_kicks(struct worker *w)
+void worker_take_kicks(struct worker *w)
 {
 	struct poller *p, *next, *rev = NULL;
 
@@ -206,7 +84,7 @@ static void take_kicks(struct worker *w)
 	}
 	for (p = rev; p; p = next) {
 		next = atomic_load_explicit(&p->kick_next, memory_order_relaxed);
-		make_pending(w, p, POLLER_PENDING);
+		worker_make_pending(w, p, POLLER_PENDING);
 	}
 }
 
@@ -216,7 +94,7 @@ static void kick_local(struct worker *w, struct poller *p)
 	if (p->state != POLLER_IDLE)
 		return;
 	if (atomic_fetch_or(&p->kicked, POLLER_QUEUED) == POLLER_ATTACHED)
-		make_pending(w, p, POLLER_PENDING);
+		worker_make_pending(w, p, POLLER_PENDING);
 	/* else it is on the kick list */
 }
 
@@ -262,7 +140,7 @@ static void set_active(struct worker *w, struct poller *p)
 	atomic_store_explicit(&w->n_active, w->n_active + 1, memory_order_relaxed);
 }
 
-static void set_inactive(struct worker *w, struct poller *p)
+void worker_set_inactive(struct worker *w, struct poller *p)
 {
 	list_del(&w->active, p);
 	p->state = POLLER_IDLE;
@@ -282,7 +160,7 @@ static void begin_pending(struct worker *w)
 		if (!is_new)
 			call_disarm(p);
 		else if (try_idle(w, p))
-			set_inactive(w, p);
+			worker_set_inactive(w, p);
 		w->current = NULL;
 	}
 }
@@ -325,13 +203,13 @@ static void retire_quiet(struct worker *w)
 		}
 		next = p->next;
 		if (idle)
-			set_inactive(w, p);
+			worker_set_inactive(w, p);
 	}
 }
 
 /* ---- timers ---- */
 
-static void timer_del(struct worker *w, struct poller *p)
+void worker_timer_del(struct worker *w, struct poller *p)
 {
 	if (!atomic_load_explicit(&p->timer_ns, memory_order_relaxed))
 		return;
@@ -351,9 +229,9 @@ void poller_set_timer(struct poller *p, uint64_t at_ns)
 {
 	struct worker *w = p->worker;
 
-	assert(w && w == self);
+	assert(w && w == worker_self);
 	if (!at_ns) {
-		timer_del(w, p);
+		worker_timer_del(w, p);
 		return;
 	}
 	if (!atomic_load_explicit(&p->timer_ns, memory_order_relaxed)) {
@@ -381,7 +259,7 @@ static void fire_timers(struct worker *w)
 			min = MIN(min, at);
 			continue;
 		}
-		timer_del(w, p);
+		worker_timer_del(w, p);
 		kick_local(w, p);
 	}
 	w->timer_min = min;
@@ -432,7 +310,7 @@ static int wait_events(struct worker *w, struct epoll_event *ev, uint64_t until_
  * on x86; elsewhere it takes a fence. (TSan knows no fences, and needs none: it sees the
  * ordering through the epoch.)
  */
-static void full_fence(void)
+void worker_full_fence(void)
 {
 #if !defined(UNDER_TSAN) && !defined(__x86_64__)
 	atomic_thread_fence(memory_order_seq_cst);
@@ -442,7 +320,7 @@ static void full_fence(void)
 static void epoch_add(struct worker *w, uint64_t n)
 {
 	atomic_fetch_add(&w->epoch, n);
-	full_fence();
+	worker_full_fence();
 }
 
 static void go_quiescent(struct worker *w)
@@ -512,11 +390,11 @@ static void look_around(struct worker *w)
 	retire_quiet(w);
 }
 
-static void *worker_main(void *arg)
+void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	self = w;
+	worker_self = w;
 	pthread_setname_np(pthread_self(), w->name);
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	go_running(w);
@@ -527,7 +405,7 @@ static void *worker_main(void *arg)
 			yield_to_control(w);
 		else
 			epoch_add(w, 2);
-		take_kicks(w);
+		worker_take_kicks(w);
 		begin_pending(w);
 		poll_active(w);
 		if (w->credit <= 0)
@@ -539,333 +417,16 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* ---- control ---- */
-
-static void control_lock(struct worker *w)
-{
-	assert(!self);
-	atomic_store(&w->want, 1);
-	pthread_mutex_lock(&w->lock);
-}
-
-static void control_unlock(struct worker *w)
-{
-	atomic_store(&w->want, 0);
-	pthread_cond_signal(&w->wanted);
-	pthread_mutex_unlock(&w->lock);
-}
-
-static struct worker *worker_alloc(void)
-{
-	struct worker *w = aligned_alloc(CACHE_LINE, sizeof(*w));
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = WATCH_WAKE};
-	int r;
-
-	if (!w)
-		return NULL;
-	memset(w, 0, sizeof(*w));
-	w->epfd = epoll_create1(EPOLL_CLOEXEC);
-	/* edge-triggered: need not be read; never fills up in 2^64 wake-ups */
-	w->wakefd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (w->epfd < 0 || w->wakefd < 0 || epoll_ctl(w->epfd, EPOLL_CTL_ADD, w->wakefd, &ev)) {
-		r = errno;
-		if (w->epfd >= 0)
-			close(w->epfd);
-		if (w->wakefd >= 0)
-			close(w->wakefd);
-		free(w);
-		errno = r;
-		return NULL;
-	}
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->wanted, NULL);
-	return w;
-}
-
-static void worker_reset(struct worker *w, const char *name, unsigned flags)
-{
-	snprintf(w->name, sizeof(w->name), "%.15s", name);
-	w->flags = flags;
-	w->timer_min = TIMER_NONE;
-	w->credit = CLOCK_CREDIT;
-	w->watches_free = WATCH_FREE_NONE;
-	atomic_store(&w->stop, false);
-	atomic_store(&w->loops, 0);
-	atomic_store(&w->sleeps, 0);
-	atomic_store(&w->busy_ns, 0);
-	atomic_store(&w->awake_since_ns, 0);
-}
-
-/* Workers take no signals but those that tell of their own faults. */
-static int start_thread(struct worker *w)
-{
-	static const int faults[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
-	sigset_t set, old;
-	int r, i;
-
-	sigfillset(&set);
-	for (i = 0; i < ARRAY_SIZE(faults); i++)
-		sigdelset(&set, faults[i]);
-	pthread_sigmask(SIG_SETMASK, &set, &old);
-	r = -pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return r;
-}
-
-int worker_create(const char *name, unsigned flags, struct worker **out)
-{
-	struct worker *w;
-	int r;
-
-	pthread_mutex_lock(&all_lock);
-	w = spare_workers;
-	if (w)
-		spare_workers = w->next;
-	else
-		w = worker_alloc();
-	if (!w) {
-		r = errno ? -errno : -ENOMEM;
-		goto out;
-	}
-	worker_reset(w, name, flags);
-	r = start_thread(w);
-	if (r) {
-		w->next = spare_workers;
-		spare_workers = w;
-		goto out;
-	}
-	w->next = all_workers;
-	all_workers = w;
-	*out = w;
-out:
-	pthread_mutex_unlock(&all_lock);
-	return r;
-}
-
-void worker_destroy(struct worker *w)
-{
-	struct worker **p;
-
-	if (!w)
-		return;
-	assert(!atomic_load(&w->n_pollers));
-	atomic_store(&w->stop, true);
-	wake(w);
-	pthread_join(w->thread, NULL);
-	free(w->watches);
-	w->watches = NULL;
-	w->n_watches = w->watches_used = 0;
-
-	pthread_mutex_lock(&all_lock);
-	for (p = &all_workers; *p != w; p = &(*p)->next)
-		;
-	*p = w->next;
-	w->next = spare_workers;
-	spare_workers = w;
-	pthread_mutex_unlock(&all_lock);
-}
-
-void worker_add(struct worker *w, struct poller *p)
-{
-	assert(!p->worker);
-	control_lock(w);
-	p->worker = w;
-	p->prev = p->next = p->timer_prev = p->timer_next = NULL;
-	atomic_store(&p->timer_ns, 0);
-	/* an exchange: what was published before an ignored kick is seen by the first arm() */
-	atomic_exchange(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
-	make_pending(w, p, POLLER_NEW);
-	atomic_fetch_add(&w->n_pollers, 1);
-	control_unlock(w);
-	wake(w);
-}
-
-/* Ends kicking: on return nobody has the poller on, or will put it on, the kick list. */
-static void detach(struct worker *w, struct poller *p)
-{
-	uint32_t attached;
-
-	for (;;) {
-		attached = POLLER_ATTACHED;
-		if (p->state == POLLER_IDLE) {
-			if (atomic_compare_exchange_strong(&p->kicked, &attached, 0))
-				return;
-			/* Kicked, thus on the list, or the kicker is about to put it there. */
-			take_kicks(w);
-			if (p->state == POLLER_IDLE)
-				sched_yield();
-			continue;
-		}
-		atomic_store(&p->kicked, 0);
-		if (p->state == POLLER_ACTIVE)
-			set_inactive(w, p);
-		else
-			list_del(&w->pending, p);
-		p->state = POLLER_IDLE;
-		return;
-	}
-}
-
-static void unwatch(struct worker *w, struct watch *watch)
-{
-	epoll_ctl(w->epfd, EPOLL_CTL_DEL, watch->fd, NULL);
-	watch->poller = NULL;
-	watch->gen++;
-	watch->next_free = w->watches_free;
-	w->watches_free = (uint32_t)(watch - w->watches);
-	w->watches_used--;
-}
-
-void worker_remove(struct poller *p)
-{
-	const struct timespec pause = {0, SYNC_SLEEP_NS};
-	struct worker *w = p->worker;
-	bool more;
-	uint32_t i;
-
-	if (!w)
-		return;
-	control_lock(w);
-	while (w->current == p) { /* offline within this very poll() */
-		control_unlock(w);
-		nanosleep(&pause, NULL);
-		control_lock(w);
-	}
-	for (i = 0; i < w->n_watches; i++) {
-		if (w->watches[i].poller == p)
-			unwatch(w, &w->watches[i]);
-	}
-	timer_del(w, p);
-	detach(w, p);
-	p->worker = NULL;
-	atomic_fetch_sub(&w->n_pollers, 1);
-	more = w->pending.head;
-	control_unlock(w);
-	if (more) /* kicks of others that we took off the list */
-		wake(w);
-}
-
-/* A free slot's index, or -ENOMEM. */
-static int watch_slot(struct worker *w)
-{
-	uint32_t n = w->n_watches, i;
-	struct watch *grown;
-
-	if (w->watches_free == WATCH_FREE_NONE) {
-		grown = realloc(w->watches, (n * 2 + 16) * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		w->watches = grown;
-		w->n_watches = n * 2 + 16;
-		for (i = n; i < w->n_watches; i++) {
-			grown[i] = (struct watch){.next_free = w->watches_free};
-			w->watches_free = i;
-		}
-	}
-	return (int)w->watches_free;
-}
-
-int poller_watch_fd(struct poller *p, int fd)
-{
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
-	struct worker *w = p->worker;
-	struct watch *watch;
-	int slot, r = 0;
-
-	control_lock(w);
-	slot = watch_slot(w);
-	if (slot < 0) {
-		r = slot;
-		goto out;
-	}
-	watch = &w->watches[slot];
-	ev.data.u64 = (uint64_t)watch->gen << 32 | (uint32_t)slot;
-	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) {
-		r = -errno;
-		goto out;
-	}
-	w->watches_free = watch->next_free;
-	w->watches_used++;
-	watch->poller = p;
-	watch->fd = fd;
-out:
-	control_unlock(w);
-	return r;
-}
-
-void poller_unwatch_fd(struct poller *p, int fd)
-{
-	struct worker *w = p->worker;
-	uint32_t i;
-
-	if (!w)
-		return;
-	control_lock(w);
-	for (i = 0; i < w->n_watches; i++) {
-		if (w->watches[i].poller == p && w->watches[i].fd == fd)
-			unwatch(w, &w->watches[i]);
-	}
-	control_unlock(w);
-}
-
-/* ---- quiescence ---- */
-
-static bool has_passed(const struct worker *w)
-{
-	return !(w->sync_epoch & 1) || atomic_load(&w->epoch) != w->sync_epoch;
-}
-
-void worker_synchronize(void)
-{
-	const struct timespec pause = {0, SYNC_SLEEP_NS};
-	struct worker *w;
-	unsigned spins;
-
-	assert(!self);
-	full_fence();
-	pthread_mutex_lock(&all_lock);
-	for (w = all_workers; w; w = w->next)
-		w->sync_epoch = atomic_fetch_add(&w->epoch, 0);
-	for (w = all_workers; w; w = w->next) {
-		for (spins = 0; !has_passed(w) && spins < SYNC_SPINS; spins++)
-			cpu_relax();
-		while (!has_passed(w))
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-	}
-	pthread_mutex_unlock(&all_lock);
-}
-
 void worker_offline(void)
 {
-	if (self)
-		go_quiescent(self);
+	if (worker_self)
+		go_quiescent(worker_self);
 }
 
 void worker_online(void)
 {
-	if (self)
-		go_running(self);
-}
-
-/* ---- statistics ---- */
-
-void worker_get_stats(const struct worker *w, struct worker_stats *st)
-{
-	uint64_t since = atomic_load_explicit(&w->awake_since_ns, memory_order_relaxed);
-	uint64_t now = clock_now_ns();
-
-	st->loops = atomic_load_explicit(&w->loops, memory_order_relaxed);
-	st->sleeps = atomic_load_explicit(&w->sleeps, memory_order_relaxed);
-	st->busy_ns = atomic_load_explicit(&w->busy_ns, memory_order_relaxed);
-	if (since && now > since)
-		st->busy_ns += now - since;
-	st->pollers = atomic_load_explicit(&w->n_pollers, memory_order_relaxed);
-	st->active = atomic_load_explicit(&w->n_active, memory_order_relaxed);
-}
-
-const char *worker_name(const struct worker *w)
-{
-	return w->name;
+	if (worker_self)
+		go_running(worker_self);
 }
 
 void worker_set_quiet_spell_ns(uint64_t ns)

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside a worker: what the loop (worker.c) and the control thread (control.c) share. Private to
+ * this folder.
+ *
+ * Locking. A worker holds its own lock while it runs, and lets go of it while it sleeps, while it
+ * is in an offline section, and at the end of a turn when the control thread wants it. So the
+ * control thread changes a worker's lists itself, under that lock; no messages are needed, and a
+ * sleeping worker need not even be woken. The epoch is odd exactly while the lock is held by the
+ * worker.
+ *
+ * Kicks. poller.kicked has two bits: ATTACHED while the poller has a worker, QUEUED from a kick
+ * until the poller goes idle again. Whoever sets QUEUED on an attached poller puts it on the
+ * worker's kick list, nobody else does; QUEUED stays set while the poller is active, so that
+ * kicking a busy poller is one atomic operation. Hence, seen under the lock: an idle poller is on
+ * the kick list (or about to be) exactly if QUEUED is set; an active or pending one never is.
+ */
+#ifndef SOFTIOV_WORKER_WORKER_INTERNAL_H
+#define SOFTIOV_WORKER_WORKER_INTERNAL_H
+
+#include "worker/worker.h"
+
+#include <pthread.h>
+
+#include "util/util.h"
+
+#define POLLER_ATTACHED 1u
+#define POLLER_QUEUED	2u
+
+/* Between two looks at the clock, so many polls plus units of work are done: a few us of idle
+ * polls, tens of us of frames. */
+#define CLOCK_CREDIT	64
+#define TIMER_NONE	UINT64_MAX
+#define WATCH_WAKE	UINT64_MAX /* epoll data of the worker's own eventfd */
+#define WATCH_FREE_NONE UINT32_MAX
+
+enum poller_state {
+	POLLER_IDLE,	/* on no list, or on the kick list */
+	POLLER_NEW,	/* on the pending list, never armed yet */
+	POLLER_PENDING, /* on the pending list, kicked */
+	POLLER_ACTIVE,	/* on the active list */
+};
+
+struct poller_list {
+	struct poller *head, *tail;
+};
+
+/* A watched fd. Events name it by index and generation: one that was queued before the fd was
+ * unwatched must not reach the next user of the slot. */
+struct watch {
+	struct poller *poller; /* NULL: free */
+	int fd;
+	uint32_t gen;
+	uint32_t next_free;
+};
+
+struct worker {
+	/* touched by kickers */
+	_Atomic(struct poller *) kicks;
+	_Atomic uint32_t sleeping;
+	int wakefd;
+
+	/* touched by the control thread */
+	_Alignas(CACHE_LINE) _Atomic uint64_t epoch; /* odd: running */
+	_Atomic uint32_t want;			     /* the control thread waits for the lock */
+	_Atomic bool stop;
+	uint64_t sync_epoch; /* worker_synchronize()'s own */
+	struct worker *next; /* in the list of workers, or of spare ones */
+
+	/* below: under the lock */
+	_Alignas(CACHE_LINE) pthread_mutex_t lock;
+	pthread_cond_t wanted; /* want has become 0 */
+	struct poller_list active, pending;
+	struct poller *current; /* whose poll(), arm() or disarm() runs */
+	struct poller *timers;
+	uint64_t timer_min; /* no timer is due before */
+	uint64_t now_ns;    /* as of the last look */
+	uint64_t fd_check_ns;
+	int credit;
+	struct watch *watches;
+	uint32_t n_watches, watches_free, watches_used;
+
+	/* statistics: written by the worker (pollers: by control), read by anyone */
+	_Atomic uint64_t loops, sleeps, busy_ns, awake_since_ns;
+	_Atomic uint32_t n_pollers, n_active;
+
+	int epfd;
+	unsigned flags;
+	pthread_t thread;
+	char name[32];
+};
+
+/* The worker that runs this thread; NULL elsewhere. */
+extern _Thread_local struct worker *worker_self;
+
+static inline void list_append(struct poller_list *l, struct poller *p)
+{
+	p->next = NULL;
+	p->prev = l->tail;
+	if (l->tail)
+		l->tail->next = p;
+	else
+		l->head = p;
+	l->tail = p;
+}
+
+static inline void list_del(struct poller_list *l, struct poller *p)
+{
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		l->head = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	else
+		l->tail = p->prev;
+	p->prev = p->next = NULL;
+}
+
+/* Any thread: ends the worker's sleep. */
+void worker_wake(struct worker *w);
+
+/* The store-load fence that publishing an epoch, or reading one, needs. */
+void worker_full_fence(void);
+
+/* The thread's main function; arg is the worker. */
+void *worker_main(void *arg);
+
+/* Under the lock. */
+void worker_take_kicks(struct worker *w); /* moves the kick list to the pending list */
+void worker_make_pending(struct worker *w, struct poller *p, enum poller_state state);
+void worker_set_inactive(struct worker *w, struct poller *p); /* off the active list */
+void worker_timer_del(struct worker *w, struct poller *p);
+
+#endif
