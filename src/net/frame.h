@@ -18,6 +18,8 @@
 #define NET_FRAME_MAX  (65536 + 64) /* bytes, a GSO frame with its headers and tags */
 #define NET_SEGS_MAX   64  /* pieces of the rest; a longer chain is coalesced by the port */
 #define NET_BURST      32
+#define NET_OWN_SEGS   3   /* pieces that a frame can describe by itself, see net_frame.own */
+#define NET_GSO_SEGS_MAX 2048 /* frames that one GSO frame may become (no amplification) */
 
 struct net_seg {
 	const uint8_t *ptr;
@@ -45,8 +47,11 @@ struct net_frame {
 	uint16_t head_off;  /* head starts at head_buf + head_off */
 	uint16_t nsegs;
 	struct net_offload offload;
+	bool not_taken;      /* deliver() sets it on each frame it did not take, so that the port's
+				byte counters are exact; see net_port_ops */
 	const struct net_seg *segs; /* the remaining len - head_len bytes */
 	uint8_t head_buf[NET_HEAD_ROOM + NET_HEAD_MAX];
+	struct net_seg own[NET_OWN_SEGS]; /* segs points here once bytes were pulled into the head */
 };
 
 static inline uint8_t *net_frame_head(struct net_frame *f)
@@ -64,16 +69,39 @@ void net_frame_copy(const struct net_frame *f, uint32_t off, void *dst, uint32_t
 
 /*
  * Completes the checksum that offload.needs_csum asks for (writes it into the head, which must
- * contain the field: it is pulled in if it does not). 0, or -EINVAL for offsets outside the frame.
- * After it needs_csum is false.
+ * contain the field: it is pulled in if it does not). 0, or -EINVAL for offsets outside the frame
+ * or a field that the head has no room for. After it needs_csum is false.
+ *
+ * In deliver(), where frames are read-only, work on a copy: net_frame_clone(). Any thread.
  */
 int net_frame_complete_csum(struct net_frame *f);
+
+/* Copies src without the bytes that are not in use; valid as long as src is. */
+void net_frame_clone(struct net_frame *dst, const struct net_frame *src);
+
+/*
+ * Makes the first len bytes of the frame lie in the head. 0, or -EINVAL when the frame is shorter,
+ * -ENOBUFS when the head has no room or what remains does not fit net_frame.own.
+ */
+int net_frame_pull(struct net_frame *f, uint32_t len);
+
+/* Checks lengths and offload fields of a frame as its maker claims them: every offset inside, the
+ * checksum field behind the Ethernet header and its tags. False: drop it. Any thread. */
+bool net_frame_valid(const struct net_frame *f);
+
+/* One VLAN tag at byte 12 of the frame: offsets follow. insert: -ENOBUFS when no room is left
+ * before the head. strip: the caller has seen the tag in the head. */
+int net_frame_insert_tag(struct net_frame *f, uint16_t proto, uint16_t tci);
+void net_frame_strip_tag(struct net_frame *f);
 
 /*
  * Cuts a GSO frame into frames of at most gso_size payload bytes, with IP lengths, ids, TCP
  * sequence numbers and flags, UDP lengths and checksums right (RFC 791, 8200, 9293, 768), and
  * hands each to emit (valid during the call only). csum: complete checksums; otherwise leave them
- * partial (needs_csum). Returns the number of segments, or -EINVAL when headers do not parse.
+ * partial (needs_csum). Returns the number of segments, or -EINVAL when headers do not parse, the
+ * offload does not belong to them, or more than NET_GSO_SEGS_MAX frames would come of it; then
+ * nothing was emitted. A frame that is not GSO is emitted once. Any thread; reads payload only to
+ * sum it.
  */
 int net_frame_segment(const struct net_frame *f, bool csum,
 		      void (*emit)(void *opaque, struct net_frame *seg), void *opaque);

@@ -88,7 +88,8 @@ struct net_port_ops {
 	/*
 	 * Gives up to n frames to the port's owner; frames are read-only and valid during the call.
 	 * Copies them into the owner's buffers (segmenting if needed). Accounts what it could not
-	 * take with net_port_count_drop(). Returns the number taken. Any worker, several at once.
+	 * take with net_port_count_drop(). Returns the number taken; when that is fewer than n and
+	 * not simply the first ones, it sets not_taken in the others. Any worker, several at once.
 	 */
 	unsigned (*deliver)(struct net_port *port, struct net_frame *const *frames, unsigned n);
 	/* All deliver() calls of one input burst to this port are over: publish, signal. May be
@@ -100,7 +101,9 @@ struct net_port_ops {
 
 int net_switch_create(const char *name, struct net_switch **out);
 void net_switch_destroy(struct net_switch *sw); /* all ports must be gone */
-/* Learnt MACs older than this are forgotten; default 300 s. Control; call age() about each second. */
+/* Learnt MACs older than this are forgotten; default 300 s. Control; call age() about each second
+ * (it also looks after the uplinks). The table of learnt MACs is bounded: when it is full, frames
+ * to further ones are flooded to the uplinks. */
 void net_switch_set_ageing(struct net_switch *sw, unsigned seconds);
 void net_switch_age(struct net_switch *sw);
 /* Calls back for every known address: static and learnt (age in seconds). Control. */
@@ -115,7 +118,8 @@ struct net_port_config {
 	const struct net_port_ops *ops;
 	void *opaque;
 };
-/* 0, -EEXIST (a static MAC that another port has), -ENOMEM. Control. */
+/* 0, -EEXIST (a static MAC that another port has), -EINVAL as net_port_set_policy(), -ENOSPC (1024
+ * ports, 8 of them uplinks), -ENOMEM. A port VLAN takes precedence over a trunk list. Control. */
 int net_port_create(struct net_switch *sw, const struct net_port_config *cfg,
 		    const struct net_policy *policy, struct net_port **out);
 /* Synchronises: afterwards deliver() is not running and will not run again. Control. */

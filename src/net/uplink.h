@@ -33,6 +33,8 @@ struct net_uplink_config {
 	char net[50];      /* "10.0.2.0/24" default */
 	char net6[50];     /* "fd00::/64" default; "none" disables */
 	char hostname[64];
+	bool host_loopback; /* the gateway address reaches the host's own 127.0.0.1; off unless asked
+			       for, since guests are not trusted with what listens there */
 	unsigned n_forwards;
 	struct net_uplink_forward forwards[NET_UPLINK_FORWARDS_MAX];
 };
@@ -48,6 +50,7 @@ struct net_uplink;
 int net_uplink_create(struct net_switch *sw, const struct net_uplink_config *cfg,
 		      struct worker_pool *pool, struct net_uplink **out, char *why,
 		      unsigned why_len);
+/* net_switch_age() makes it follow the interface's carrier. */
 void net_uplink_destroy(struct net_uplink *up);
 struct net_port *net_uplink_port(struct net_uplink *up);
 const struct net_uplink_config *net_uplink_config(const struct net_uplink *up);
