@@ -145,13 +145,30 @@ static int fetch_desc(struct virtqueue *vq, unsigned slot, struct vq_desc *d)
 	return err;
 }
 
+/* What a device must not write, or reach at all, is refused when the chain is read. */
+static bool permitted(struct virtqueue *vq, uint64_t addr, uint64_t len, uint32_t prot)
+{
+	const struct dma_view *v = dma_view_get(vq->dma);
+	const struct dma_region *r;
+	uint64_t n;
+
+	for (; len; len -= n, addr += n) {
+		r = dma_view_find(v, addr);
+		if (!r || (r->prot & prot) != prot)
+			return false;
+		n = MIN(len, r->size - (addr - r->iova));
+	}
+	return true;
+}
+
 static int add(struct virtqueue *vq, struct vq_walk *w, const struct vq_desc *d)
 {
 	bool writable = d->flags & VRING_DESC_F_WRITE;
 
 	if (vq_walk_account(w, d->len, writable) || w->n == w->max || w->n == VQ_BUFS_MAX)
 		return -EPROTO;
-	if (!range_no_wrap(d->addr, d->len))
+	if (!range_no_wrap(d->addr, d->len) ||
+	    !permitted(vq, d->addr, d->len, writable ? DMA_PROT_WRITE : DMA_PROT_READ))
 		return -EFAULT;
 	vq->bounce->segs[w->n].addr = d->addr;
 	vq->bounce->segs[w->n].len = d->len;

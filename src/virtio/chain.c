@@ -82,6 +82,7 @@ static int table_open(struct virtqueue *vq, const struct vq_desc *d, struct tabl
 	return 0;
 }
 
+/* Entries have the layout of the ring's own descriptors: the packed one has its flags last. */
 static int table_entry(struct virtqueue *vq, const struct table *t, uint32_t i, struct vq_desc *d)
 {
 	struct vring_desc raw;
@@ -98,14 +99,14 @@ static int table_entry(struct virtqueue *vq, const struct table *t, uint32_t i, 
 	__asm__ volatile("" : "+m"(raw));
 	d->addr = le64toh(raw.addr);
 	d->len = le32toh(raw.len);
-	d->flags = le16toh(raw.flags);
+	d->flags = le16toh(vq->cfg.packed ? raw.next : raw.flags);
 	d->next = le16toh(raw.next);
 	return 0;
 }
 
-int vq_walk_indirect(struct virtqueue *vq, struct vq_walk *w, const struct vq_desc *d,
-		     bool follow_next)
+int vq_walk_indirect(struct virtqueue *vq, struct vq_walk *w, const struct vq_desc *d)
 {
+	bool follow_next = !vq->cfg.packed;
 	uint32_t i = 0, seen = 0;
 	struct vq_desc e;
 	struct table t;

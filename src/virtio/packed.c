@@ -25,7 +25,7 @@ static inline int walk(struct virtqueue *vq, struct vq_walk *w, uint16_t *id)
 		load_desc(&vq->ring[slot], &d);
 		n++;
 		if (unlikely(d.flags & VRING_DESC_F_INDIRECT)) {
-			err = vq_walk_indirect(vq, w, &d, false);
+			err = vq_walk_indirect(vq, w, &d);
 			*id = d.next;
 			return err ? err : (int)n;
 		}

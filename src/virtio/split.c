@@ -36,7 +36,7 @@ static inline int walk(struct virtqueue *vq, struct vq_walk *w, uint16_t head)
 			return -EPROTO;
 		load_desc(&vq->desc[i], &d);
 		if (unlikely(d.flags & VRING_DESC_F_INDIRECT))
-			return vq_walk_indirect(vq, w, &d, true);
+			return vq_walk_indirect(vq, w, &d);
 		err = vq_walk_add(vq, w, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		if (unlikely(err))
 			return err;

@@ -102,10 +102,9 @@ int vq_break(struct virtqueue *vq, int err);
 /* Adds a buffer that does not lie in the region of the last one, in as many pieces as needed. */
 int vq_walk_add_slow(struct virtqueue *vq, struct vq_walk *w, uint64_t addr, uint32_t len,
 		     bool writable);
-/* Adds the buffers of an indirect table. follow_next: split (flags and next of each entry rule);
- * else packed (all entries in order). */
-int vq_walk_indirect(struct virtqueue *vq, struct vq_walk *w, const struct vq_desc *d,
-		     bool follow_next);
+/* Adds the buffers of an indirect table: of a split ring those linked from its first entry on, of a
+ * packed one all. */
+int vq_walk_indirect(struct virtqueue *vq, struct vq_walk *w, const struct vq_desc *d);
 
 /* Counts a buffer's length in and checks the order of the two kinds. 0 or -EPROTO. */
 static inline int vq_walk_account(struct vq_walk *w, uint32_t len, bool writable)
