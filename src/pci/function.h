@@ -108,7 +108,8 @@ struct pci_function_desc {
 
 /* One MSI-X vector. fd and pending are shared with the data path. */
 struct pci_irq_vector {
-	_Atomic int fd;       /* eventfd to write, or -1: masked or not assigned */
+	_Atomic int fd;       /* eventfd to write (root mode: vector of irq_parent), or -1: masked
+			       * or not assigned */
 	_Atomic bool pending; /* raised while fd was -1; the PBA bit */
 	_Atomic uint64_t raised;
 	uint64_t addr;        /* MSI-X table entry as the guest wrote it (root mode) */
@@ -181,14 +182,9 @@ bool pci_bar_decode(const struct pci_function *fn, uint64_t addr, uint32_t len, 
  */
 void pci_function_set_blocked(struct pci_function *fn, bool blocked);
 
-/*
- * Performs the reset: gates DMA, waits for quiescence, drops pending interrupts, resets the model
- * and the registers. PF: VF Enable clears, VFs go - except where the PF is attached to an endpoint
- * (or FLR was written through PCI_VIEW_VMM): its VM does not see the SR-IOV capability and has no
- * power over others' VFs. Then the daemon is the SR-PCIM, and the capability and the VFs stay, as a
- * kernel restores them around a reset of a PF that it lends; for the same reason that view cannot
- * write the capability, and its D3hot leaves the VFs' DMA alone.
- */
+/* Performs the reset: gates DMA, waits for quiescence, drops pending interrupts, resets the model
+ * and the registers. PF: VF Enable clears, VFs go, unless it is managed (pci_pf_set_managed()).
+ * The eventfds of an endpoint stay; only detaching drops them. */
 void pci_function_reset(struct pci_function *fn, enum pci_reset kind);
 
 /*
@@ -259,7 +255,7 @@ int pci_pf_set_num_vfs(struct pci_function *pf, uint16_t num_vfs);
 /*
  * Managed: the daemon is the trusted partition. The SR-IOV capability's registers are then
  * read-only to whoever has the PF attached, and survive its resets: a VM that was given the PF
- * alone cannot take the VFs of others away. Off by default.
+ * alone cannot take the VFs of others away, and its D3hot leaves their DMA alone. Off by default.
  */
 void pci_pf_set_managed(struct pci_function *pf, bool managed);
 

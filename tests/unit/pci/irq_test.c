@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * MSI-X: delivery in endpoints and roots, masks, pending bits, and that no interrupt is lost while
+ * vectors change hands.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "model.h"
+#include "worker/worker.h"
+
+#define BUS  PCI_VIEW_BUS
+#define BAR  4
+#define PBA  0x1000
+#define ADDR 0xfee00000u
+
+static struct model m, endpoint;
+static int root_fds[4]; /* behind the vectors of the root's endpoint */
+
+static int new_fd(void)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static uint64_t drain(int fd)
+{
+	uint64_t n = 0;
+
+	if (read(fd, &n, sizeof(n)) < 0)
+		assert_int_equal(errno, EAGAIN);
+	return n;
+}
+
+/* As a root does: the message names one of the endpoint's vectors. */
+static int msi_vector(void *opaque, uint64_t addr, uint32_t data)
+{
+	assert_ptr_equal(opaque, &endpoint);
+	return addr == ADDR && data < ARRAY_SIZE(root_fds) ? (int)data : -1;
+}
+
+static int setup(void **state)
+{
+	memset(&m, 0, sizeof(m));
+	memset(&endpoint, 0, sizeof(endpoint));
+	model_create(&m);
+	model_create(&endpoint);
+	model_attach(endpoint.pf, PCI_OWNER_ENDPOINT);
+	for (unsigned i = 0; i < ARRAY_SIZE(root_fds); i++) {
+		root_fds[i] = new_fd();
+		pci_irq_set_fd(endpoint.pf, i, dup(root_fds[i]));
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	model_destroy(&m);
+	model_destroy(&endpoint);
+	for (unsigned i = 0; i < ARRAY_SIZE(root_fds); i++)
+		close(root_fds[i]);
+	return 0;
+}
+
+static void attach_root(void)
+{
+	struct pci_attachment att = {
+		.kind = PCI_OWNER_ROOT,
+		.dma = MODEL_DMA,
+		.irq_parent = endpoint.pf,
+		.msi_vector = msi_vector,
+		.opaque = &endpoint,
+	};
+
+	assert_int_equal(pci_function_attach(m.pf, &att), 0);
+}
+
+static void msix_control(uint16_t v)
+{
+	wr(m.pf, BUS, find_cap(m.pf, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS, 2, v);
+}
+
+static void table32(unsigned vector, unsigned off, uint32_t v)
+{
+	uint8_t b[4];
+
+	put_le32(b, v);
+	assert_int_equal(pci_bar_write(m.pf, BAR, vector * 16 + off, b, 4), 0);
+}
+
+static void program(unsigned vector, uint32_t data, bool masked)
+{
+	table32(vector, 0, ADDR);
+	table32(vector, 4, 0);
+	table32(vector, 8, data);
+	table32(vector, 12, masked);
+}
+
+static uint64_t pba(void)
+{
+	uint8_t b[8];
+
+	assert_int_equal(pci_bar_read(m.pf, BAR, PBA, b, 8), 0);
+	return get_le64(b);
+}
+
+static void an_endpoint_delivers_iff_an_eventfd_is_installed(void **state)
+{
+	int fd = new_fd(), mine = dup(fd);
+
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	msix_control(PCI_MSIX_FLAGS_MASKALL); /* means nothing here: the VMM masks */
+	pci_irq_set_fd(m.pf, 3, fd);
+	pci_irq_raise(m.pf, 3);
+	assert_int_equal(drain(mine), 1);
+	assert_int_equal(atomic_load(&pci_irq_vector(m.pf, 3)->raised), 1);
+	pci_irq_raise(m.pf, 4);
+	assert_int_equal(drain(mine), 0);
+	assert_int_equal(pba(), 1 << 4);
+	pci_irq_raise(m.pf, MODEL_VECS);
+	pci_irq_raise(m.pf, 0xffff); /* VIRTIO_MSI_NO_VECTOR */
+	/* DEVICE_RESET leaves what SET_IRQS installed; detaching drops it. */
+	pci_function_reset(m.pf, PCI_RESET_FLR);
+	assert_int_equal(pba(), 0);
+	pci_irq_raise(m.pf, 3);
+	assert_int_equal(drain(mine), 1);
+	pci_function_detach(m.pf);
+	pci_irq_raise(m.pf, 3);
+	assert_int_equal(drain(mine), 0);
+	close(mine);
+}
+
+static void a_pending_interrupt_is_delivered_with_the_eventfd(void **state)
+{
+	int fd = new_fd(), mine = dup(fd);
+
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	pci_irq_raise(m.pf, 69);
+	pci_irq_raise(m.pf, 69);
+	pci_irq_set_fd(m.pf, 69, fd);
+	assert_int_equal(drain(mine), 1);
+	assert_false(atomic_load(&pci_irq_vector(m.pf, 69)->pending));
+	/* What nobody was there to hear is not kept for the next owner. */
+	pci_function_detach(m.pf);
+	pci_irq_raise(m.pf, 69);
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	assert_false(atomic_load(&pci_irq_vector(m.pf, 69)->pending));
+	close(mine);
+}
+
+static void several_vectors_are_set_at_once_and_bad_ones_refused(void **state)
+{
+	int p[2], fds[4], mine = new_fd();
+
+	assert_int_equal(pipe(p), 0);
+	fds[0] = dup(mine);
+	fds[1] = p[1]; /* a write to it could block a worker */
+	fds[2] = dup(mine);
+	fds[3] = dup(mine); /* beyond the last vector */
+	pci_irq_set_fds(m.pf, MODEL_VECS - 3, 4, fds);
+	for (unsigned i = 1; i <= 3; i++)
+		pci_irq_raise(m.pf, MODEL_VECS - i);
+	assert_int_equal(drain(mine), 2);
+	pci_irq_set_fds(m.pf, 0, MODEL_VECS, NULL);
+	pci_irq_raise(m.pf, MODEL_VECS - 1);
+	assert_int_equal(drain(mine), 0);
+	pci_irq_set_fd(m.pf, 99999, dup(mine));
+	pci_irq_set_fds(m.pf, ~0u, 2, NULL);
+	close(p[0]);
+	close(mine);
+}
+
+/* 6.1.4: what the guest wrote to the table decides. */
+static void a_root_delivers_what_the_table_says(void **state)
+{
+	attach_root();
+	program(0, 1, false);
+	pci_irq_raise(m.pf, 0); /* MSI-X is not enabled: no pending bit either */
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(drain(root_fds[1]), 0);
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(root_fds[1]), 1);
+	table32(0, 8, 2); /* another CPU */
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(root_fds[1]), 0);
+	assert_int_equal(drain(root_fds[2]), 1);
+	table32(0, 8, 99); /* no such interrupt */
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(pba(), 1);
+}
+
+/* 6.1.4.4, 6.1.4.5: masks hold interrupts back, unmasking delivers one. */
+static void entry_and_function_masks_keep_interrupts_pending(void **state)
+{
+	attach_root();
+	program(2, 2, true);
+	program(65, 3, false);
+	msix_control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	pci_irq_raise(m.pf, 65);
+	assert_int_equal(drain(root_fds[3]), 0);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(drain(root_fds[3]), 1);
+	pci_irq_raise(m.pf, 2);
+	pci_irq_raise(m.pf, 2);
+	assert_int_equal(pba(), 1 << 2);
+	assert_int_equal(drain(root_fds[2]), 0);
+	table32(2, 12, 0);
+	assert_int_equal(drain(root_fds[2]), 1);
+	assert_int_equal(pba(), 0);
+}
+
+/* What the endpoint cannot deliver for want of an eventfd, it keeps. */
+static void eventfds_of_the_roots_endpoint_may_change(void **state)
+{
+	attach_root();
+	program(0, 1, false);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	pci_irq_set_fd(endpoint.pf, 1, -1);
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(root_fds[1]), 0);
+	assert_int_equal(pba(), 0);
+	assert_true(atomic_load(&pci_irq_vector(endpoint.pf, 1)->pending));
+	pci_irq_set_fd(endpoint.pf, 1, dup(root_fds[1]));
+	assert_int_equal(drain(root_fds[1]), 1);
+	pci_function_detach(m.pf);
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(root_fds[1]), 0);
+}
+
+/* An eventfd must never be taken for a vector number, nor the reverse. */
+static void a_change_of_owner_forgets_where_vectors_went(void **state)
+{
+	int mine = new_fd();
+
+	pci_irq_set_fd(m.pf, 0, dup(mine)); /* before anybody owns it */
+	attach_root();
+	pci_irq_set_fd(m.pf, 0, dup(mine)); /* the table rules here: closed */
+	program(0, 2, false);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(root_fds[2]), 1);
+	pci_function_detach(m.pf);
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	pci_irq_set_fd(m.pf, 0, dup(mine));
+	pci_irq_raise(m.pf, 0);
+	assert_int_equal(drain(mine), 1);
+	assert_int_equal(drain(root_fds[2]), 0);
+	close(mine);
+}
+
+/* 7.7.2.9: all entries are masked after a reset. */
+static void reset_masks_all_entries_and_clears_pending(void **state)
+{
+	uint8_t e[16];
+
+	attach_root();
+	program(1, 1, false);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	pci_irq_raise(m.pf, 9);
+	assert_int_equal(pba(), 1 << 9);
+	pci_function_reset(m.pf, PCI_RESET_BUS);
+	assert_int_equal(pba(), 0);
+	for (unsigned i = 0; i < MODEL_VECS; i++) {
+		const uint8_t want[16] = {[12] = 1};
+
+		assert_int_equal(pci_bar_read(m.pf, BAR, i * 16, e, 16), 0);
+		assert_memory_equal(e, want, 16);
+	}
+	pci_irq_raise(m.pf, 1);
+	assert_int_equal(drain(root_fds[1]), 0);
+}
+
+/* 7.7.2: dwords and qwords; messages may be of any size. */
+static void the_table_takes_accesses_of_any_size(void **state)
+{
+	uint8_t img[64], got[64];
+
+	for (unsigned i = 0; i < sizeof(img); i++)
+		img[i] = (uint8_t)(i * 7 + 1);
+	for (unsigned len = 1; len <= 40; len++) {
+		uint8_t before[64];
+
+		pci_bar_read(m.pf, BAR, 0, before, sizeof(before));
+		assert_int_equal(pci_bar_write(m.pf, BAR, 11, img + 11, len), 0);
+		pci_bar_read(m.pf, BAR, 0, got, sizeof(got));
+		for (unsigned i = 0; i < sizeof(got); i++) {
+			uint8_t want = i >= 11 && i < 11 + len ? img[i] : before[i];
+
+			if (i % 16 == 0)
+				want &= 0xfc;
+			if (i % 16 == 12)
+				want &= 1;
+			if (i % 16 > 12)
+				want = 0;
+			assert_int_equal(got[i], want);
+		}
+	}
+	assert_int_equal(m.bar_writes, 0);
+}
+
+static void the_pba_is_read_only(void **state)
+{
+	const uint64_t ones = ~0ull;
+	uint8_t b[9];
+
+	pci_irq_raise(m.pf, 64);
+	assert_int_equal(pci_bar_write(m.pf, BAR, PBA, &ones, 8), 0);
+	assert_int_equal(pba(), 0);
+	assert_int_equal(pci_bar_read(m.pf, BAR, PBA + 7, b, 2), 0);
+	assert_int_equal(b[0], 0);
+	assert_int_equal(b[1], 1);
+}
+
+static void an_access_across_a_border_reaches_both_sides(void **state)
+{
+	const uint32_t end = MODEL_VECS * 16;
+	uint8_t b[0x2000];
+
+	assert_int_equal(pci_bar_read(m.pf, BAR, end - 4, b, 8), 0);
+	assert_int_equal(get_le32(b), 1);
+	assert_int_equal(get_le32(b + 4), 0x5a5a5a5a);
+	assert_int_equal(m.last_off, end);
+	assert_int_equal(m.last_len, 4);
+	assert_int_equal(pci_bar_read(m.pf, BAR, 0, b, sizeof(b)), 0);
+	assert_int_equal(m.bar_reads, 3);
+	assert_int_equal(b[PBA], 0);
+	assert_int_equal(b[PBA + 16], 0x5a);
+	assert_int_equal(b[PBA - 1], 0x5a);
+}
+
+static void accesses_outside_a_bar_are_refused(void **state)
+{
+	const struct {
+		unsigned bar;
+		uint64_t off;
+		uint32_t len;
+	} bad[] = {
+		{6, 0, 4},
+		{0, 0, 4},
+		{~0u, 0, 4},
+		{4, 0x4000, 1},
+		{4, 0x3ffe, 4},
+		{4, UINT64_MAX, 4},
+		{4, UINT64_MAX - 3, 8},
+		{3, 0, 4},
+		{2, 1ull << 63, 8},
+	};
+	uint8_t b[8];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		memset(b, 0, sizeof(b));
+		assert_int_equal(pci_bar_read(m.pf, bad[i].bar, bad[i].off, b, bad[i].len),
+				 -EINVAL);
+		assert_int_equal(b[0], 0xff);
+		assert_int_equal(pci_bar_write(m.pf, bad[i].bar, bad[i].off, b, bad[i].len),
+				 -EINVAL);
+	}
+	assert_int_equal(m.bar_reads + m.bar_writes, 0);
+}
+
+/* 5.3.1.4.1: in D3hot memory is not there. */
+static void memory_is_gone_in_d3hot(void **state)
+{
+	unsigned pm = find_cap(m.pf, PCI_CAP_ID_PM);
+	uint32_t v = 0;
+
+	wr(m.pf, BUS, pm + PCI_PM_CTRL, 2, 3);
+	assert_int_equal(pci_bar_read(m.pf, 2, 0, &v, 4), 0);
+	assert_int_equal(v, 0xffffffff);
+	assert_int_equal(pci_bar_write(m.pf, 2, 0, &v, 4), 0);
+	assert_int_equal(m.bar_reads + m.bar_writes, 0);
+}
+
+#define RAISES 20000
+
+/*
+ * A worker raises while the control thread takes the vector's eventfd away and gives it back. After
+ * each raise the eventfd must see an event within the next installation: no raise may end in
+ * neither the counter nor the pending bit.
+ */
+struct raiser {
+	struct poller poller;
+	_Atomic unsigned sent;	/* raises done */
+	_Atomic unsigned heard; /* raises the control thread has seen delivered */
+};
+
+static unsigned raise_poll(struct poller *p)
+{
+	struct raiser *r = container_of(p, struct raiser, poller);
+
+	/* One at a time, so that a lost one cannot hide behind another. */
+	if (atomic_load(&r->sent) >= RAISES || atomic_load(&r->sent) != atomic_load(&r->heard))
+		return 0;
+	atomic_fetch_add(&r->sent, 1);
+	pci_irq_raise(m.pf, 0);
+	return 1;
+}
+
+static void no_interrupt_is_lost_while_vectors_change(void **state)
+{
+	const struct poller_ops ops = {.poll = raise_poll};
+	struct raiser r = {.poller = {.ops = &ops, .name = "raiser"}};
+	struct worker *w;
+	unsigned turn = 0, misses = 0;
+
+	attach_root();
+	program(0, 1, false);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(worker_create("raiser", 0, &w), 0);
+	worker_add(w, &r.poller);
+	poller_kick(&r.poller);
+	while (atomic_load(&r.heard) < RAISES) {
+		table32(0, 12, 1);
+		/* Sometimes mask just while the raise is under way, sometimes well after. */
+		for (volatile unsigned i = 0; i < turn % 64; i++)
+			;
+		turn++;
+		table32(0, 12, 0);
+		if (drain(root_fds[1])) {
+			atomic_store(&r.heard, atomic_load(&r.sent));
+			misses = 0;
+		} else {
+			assert_true(++misses < 50000000);
+		}
+		poller_kick(&r.poller);
+	}
+	worker_remove(&r.poller);
+	worker_destroy(w);
+	assert_int_equal(atomic_load(&pci_irq_vector(m.pf, 0)->raised), RAISES);
+}
+
+/* The same by SET_IRQS: the fd is replaced and the old one closed under the raiser's feet. */
+static void no_interrupt_is_lost_while_eventfds_are_swapped(void **state)
+{
+	const struct poller_ops ops = {.poll = raise_poll};
+	struct raiser r = {.poller = {.ops = &ops, .name = "raiser"}};
+	struct worker *w;
+	unsigned swaps = 0;
+	int mine = new_fd();
+
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	pci_irq_set_fd(m.pf, 0, dup(mine));
+	assert_int_equal(worker_create("raiser", 0, &w), 0);
+	worker_add(w, &r.poller);
+	for (unsigned idle = 0; swaps < 2000; idle++) {
+		poller_kick(&r.poller);
+		pci_irq_set_fd(m.pf, 0, swaps % 3 ? dup(mine) : -1);
+		swaps++;
+		if (drain(mine))
+			atomic_store(&r.heard, atomic_load(&r.sent));
+	}
+	worker_remove(&r.poller);
+	worker_destroy(w);
+	pci_irq_set_fd(m.pf, 0, dup(mine));
+	drain(mine);
+	assert_false(atomic_load(&pci_irq_vector(m.pf, 0)->pending));
+	close(mine);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(an_endpoint_delivers_iff_an_eventfd_is_installed),
+		T(a_pending_interrupt_is_delivered_with_the_eventfd),
+		T(several_vectors_are_set_at_once_and_bad_ones_refused),
+		T(a_root_delivers_what_the_table_says),
+		T(entry_and_function_masks_keep_interrupts_pending),
+		T(eventfds_of_the_roots_endpoint_may_change),
+		T(a_change_of_owner_forgets_where_vectors_went),
+		T(reset_masks_all_entries_and_clears_pending),
+		T(the_table_takes_accesses_of_any_size),
+		T(the_pba_is_read_only),
+		T(an_access_across_a_border_reaches_both_sides),
+		T(accesses_outside_a_bar_are_refused),
+		T(memory_is_gone_in_d3hot),
+		T(no_interrupt_is_lost_while_vectors_change),
+		T(no_interrupt_is_lost_while_eventfds_are_swapped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
