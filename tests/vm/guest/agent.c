@@ -37,10 +37,10 @@ struct command {
 	bool used;
 	unsigned long id;
 	pid_t pid;
-	int fd[2];	/* standard output and error, -1 once at end of file */
+	int fd[2]; /* standard output and error, -1 once at end of file */
 	bool dead;
 	int status;
-	int grace;	/* rounds left for output that a background child holds open */
+	int grace; /* rounds left for output that a background child holds open */
 };
 
 static struct command commands[MAX_COMMANDS];
@@ -150,7 +150,7 @@ static void start(unsigned long id, const char *script)
 		put(text);
 		return;
 	}
-	*c = (struct command){ .used = true, .id = id, .fd = { out[0], err[0] }, .grace = 3 };
+	*c = (struct command){.used = true, .id = id, .fd = {out[0], err[0]}, .grace = 3};
 	c->pid = fork();
 	if (c->pid == 0) {
 		int null = open("/dev/null", O_RDONLY);
@@ -225,7 +225,7 @@ static void read_line(void)
 		have -= n;
 		memmove(buffer, buffer + n, have);
 	}
-	if (have == MAX_LINE)	/* not one of ours */
+	if (have == MAX_LINE) /* not one of ours */
 		have = 0;
 }
 
@@ -285,7 +285,7 @@ static void child_ended(int sig)
 
 int main(int argc, char **argv)
 {
-	struct sigaction act = { .sa_handler = child_ended };
+	struct sigaction act = {.sa_handler = child_ended};
 	char hello[64];
 	sigset_t block, open_mask;
 	int fd;
@@ -306,9 +306,9 @@ int main(int argc, char **argv)
 	snprintf(hello, sizeof(hello), "\nH %s\n", boot);
 	put(hello);
 	for (;;) {
-		struct pollfd p[1 + 2 * MAX_COMMANDS] = { { .fd = line_fd, .events = POLLIN } };
+		struct pollfd p[1 + 2 * MAX_COMMANDS] = {{.fd = line_fd, .events = POLLIN}};
 		struct command *owner[1 + 2 * MAX_COMMANDS];
-		struct timespec tick = { .tv_nsec = 20000000 };
+		struct timespec tick = {.tv_nsec = 20000000};
 		bool ended = false;
 		nfds_t n = 1;
 		int ready;
@@ -318,7 +318,7 @@ int main(int argc, char **argv)
 				if (!commands[i].used || commands[i].fd[w] < 0)
 					continue;
 				owner[n] = &commands[i];
-				p[n++] = (struct pollfd){ .fd = commands[i].fd[w], .events = POLLIN };
+				p[n++] = (struct pollfd){.fd = commands[i].fd[w], .events = POLLIN};
 			}
 			ended |= commands[i].used && commands[i].dead;
 		}
