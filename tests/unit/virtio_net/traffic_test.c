@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames from VF to VF through the real switch: sizes, buffer shapes, rings, offloads.
+ */
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "guest.h"
+
+static uint8_t frame[NET_FRAME_MAX];
+static struct received got;
+
+static void send_and_compare(struct guest *a, struct guest *b, uint32_t len, uint32_t piece)
+{
+	struct frame_spec s = {.dst = b->mac, .src = a->mac, .len = len, .sport = (uint16_t)len};
+	struct virtio_net_hdr_v1 hdr;
+
+	frame_build(&s, frame, &hdr);
+	guest_send(a, 0, &hdr, frame, len, piece);
+	assert_true(guest_recv(b, 0, &got, 3000));
+	assert_int_equal(got.len, len);
+	assert_memory_equal(got.frame, frame, len);
+	assert_int_equal(got.hdr.hdr.flags, 0);
+	assert_int_equal(got.hdr.hdr.gso_type, 0);
+	assert_true(guest_tx_wait(a, 0));
+}
+
+static const uint32_t sizes[] = {60,   64,   116,  127,	 128,  129,  140,   512,   1514,
+				 1518, 2036, 2037, 4096, 9014, 9230, 16384, 40000, 65535};
+
+static void all_sizes(uint64_t features, uint32_t buf, unsigned nbufs, bool packed, bool remote)
+{
+	struct guest_opts o = {
+		.features = features | (packed ? F(VIRTIO_F_RING_PACKED) : 0),
+		.rx_buf_size = buf,
+		.rx_nbufs = nbufs,
+		.packed = packed,
+		.remote = remote,
+	};
+	struct guest a, b;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (sizes[i] + a.hdr_len > buf * nbufs ||
+		    (!(features & F(VIRTIO_NET_F_MRG_RXBUF)) && sizes[i] + a.hdr_len > buf))
+			continue;
+		send_and_compare(&a, &b, sizes[i], 0);
+		send_and_compare(&b, &a, sizes[i], 1500);
+		send_and_compare(&a, &b, sizes[i], sizes[i] < 2000 ? 7 : 1021);
+	}
+	guest_destroy(&a);
+	guest_destroy(&b);
+	world_destroy(&w);
+}
+
+static void test_sizes(void **state)
+{
+	const uint64_t plain = GUEST_FEATURES & ~F(VIRTIO_NET_F_MRG_RXBUF);
+	const uint64_t no_indirect = GUEST_FEATURES & ~F(VIRTIO_RING_F_INDIRECT_DESC);
+
+	for (int packed = 0; packed < 2; packed++) {
+		all_sizes(GUEST_FEATURES, 1536, 128, packed, false);
+		all_sizes(GUEST_FEATURES, 256, 256, packed, false);
+		all_sizes(GUEST_FEATURES, 12, 256, packed, false); /* the header fills one */
+		all_sizes(GUEST_FEATURES | F(VIRTIO_NET_F_HASH_REPORT), 2048, 128, packed, false);
+		all_sizes(plain, 66 << 10, 32, packed, false);
+		all_sizes(plain, 1526, 32, packed, false);
+		all_sizes(no_indirect, 4096, 128, packed, false);
+		all_sizes(GUEST_FEATURES & ~F(VIRTIO_RING_F_EVENT_IDX), 4096, 128, packed, false);
+	}
+}
+
+static void test_remote(void **state)
+{
+	all_sizes(GUEST_FEATURES, 2048, 128, false, true);
+	all_sizes(GUEST_FEATURES, 2048, 128, true, true);
+}
+
+static void test_too_big(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES & ~F(VIRTIO_NET_F_MRG_RXBUF),
+			       .rx_buf_size = 1526};
+	struct guest_opts mtu = {.features = GUEST_FEATURES | F(VIRTIO_NET_F_MTU), .mtu = 1000};
+	struct virtio_net_hdr_v1 hdr;
+	struct guest a, b, c;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	guest_create(&w, &c, 3, &mtu);
+	frame_build(&(struct frame_spec){.dst = b.mac, .src = a.mac, .len = 1515}, frame, &hdr);
+	guest_send(&a, 0, &hdr, frame, 1515, 0);
+	assert_true(guest_tx_wait(&a, 0));
+	assert_int_equal(guest_drops(&b, NET_DROP_RX_TOO_BIG), 1);
+	send_and_compare(&a, &b, 1514, 0);
+	/* the negotiated MTU */
+	frame_build(&(struct frame_spec){.dst = c.mac, .src = a.mac, .len = 1015}, frame, &hdr);
+	guest_send(&a, 0, &hdr, frame, 1015, 0);
+	assert_true(guest_tx_wait(&a, 0));
+	assert_int_equal(guest_drops(&c, NET_DROP_RX_TOO_BIG), 1);
+	send_and_compare(&a, &c, 1014, 0);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	guest_destroy(&c);
+	world_destroy(&w);
+}
+
+static void test_no_buffers(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct guest_opts none = {.features = GUEST_FEATURES,
+				  .no_rx_buffers = true,
+				  .rx_nbufs = 4,
+				  .rx_buf_size = 512};
+	struct frame_spec s;
+	struct virtio_net_hdr_v1 hdr;
+	struct guest a, b, c;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &none);
+	guest_create(&w, &c, 3, &o);
+	s = (struct frame_spec){.dst = b.mac, .src = a.mac, .len = 64};
+	frame_build(&s, frame, &hdr);
+	for (unsigned i = 0; i < 10; i++)
+		guest_send(&a, 0, &hdr, frame, 64, 0);
+	assert_true(guest_tx_wait(&a, 0));
+	assert_int_equal(guest_drops(&b, NET_DROP_RX_NO_BUFFER), 10);
+	send_and_compare(&a, &c, 64, 0);
+	/* Some buffers, too few for the frame: none of them is lost. */
+	guest_fill_rx(&b, 0);
+	s.len = 4000;
+	frame_build(&s, frame, &hdr);
+	guest_send(&a, 0, &hdr, frame, 4000, 0);
+	assert_true(guest_tx_wait(&a, 0));
+	assert_int_equal(guest_drops(&b, NET_DROP_RX_NO_BUFFER), 11);
+	for (unsigned i = 0; i < 20; i++)
+		send_and_compare(&a, &b, 1900, 0);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	guest_destroy(&c);
+	world_destroy(&w);
+}
+
+/* --- offloads --- */
+
+struct shape {
+	unsigned l3;
+	uint8_t proto;
+	uint64_t needs; /* GUEST_ feature that takes it whole */
+};
+
+static const struct shape shapes[] = {
+	{4, IPPROTO_TCP, F(VIRTIO_NET_F_GUEST_TSO4)},
+	{6, IPPROTO_TCP, F(VIRTIO_NET_F_GUEST_TSO6)},
+	{4, IPPROTO_UDP, F(VNET_F_GUEST_USO4)},
+	{6, IPPROTO_UDP, F(VNET_F_GUEST_USO6)},
+};
+
+/* One GSO frame; collects what arrives and compares the payload. */
+static void gso_once(struct guest *a, struct guest *b, const struct shape *sh, uint32_t len,
+		     uint64_t offloads)
+{
+	bool whole = (offloads & sh->needs) && (offloads & F(VIRTIO_NET_F_GUEST_CSUM));
+	struct frame_spec s = {.dst = b->mac,
+			       .src = a->mac,
+			       .l3 = sh->l3,
+			       .proto = sh->proto,
+			       .len = len,
+			       .sport = 1111,
+			       .dport = 2222,
+			       .partial = true,
+			       .gso = 1400};
+	struct virtio_net_hdr_v1 hdr;
+	uint32_t at, parts = 0, left;
+
+	frame_build(&s, frame, &hdr);
+	at = frame_payload(frame);
+	left = len - at;
+	guest_send(a, 0, &hdr, frame, len, 4096);
+	while (left) {
+		uint32_t off, m;
+
+		assert_true(guest_recv(b, 0, &got, 3000));
+		off = frame_payload(got.frame);
+		m = got.len - off;
+		assert_true(m && m <= left);
+		assert_memory_equal(got.frame + off, frame + at, m);
+		if (whole) {
+			assert_int_equal(got.hdr.hdr.gso_type, hdr.gso_type);
+			assert_int_equal(got.hdr.hdr.gso_size, 1400);
+			assert_int_equal(got.hdr.hdr.hdr_len, hdr.hdr_len);
+			assert_memory_equal(got.frame, frame, len);
+		} else {
+			assert_int_equal(got.hdr.hdr.gso_type, 0);
+			assert_true(m <= 1400);
+		}
+		if (offloads & F(VIRTIO_NET_F_GUEST_CSUM)) {
+			assert_int_equal(got.hdr.hdr.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+			assert_int_equal(got.hdr.hdr.csum_start, hdr.csum_start);
+			assert_int_equal(got.hdr.hdr.csum_offset, hdr.csum_offset);
+		} else {
+			assert_int_equal(got.hdr.hdr.flags, 0);
+			assert_true(frame_sums_ok(got.frame, got.len));
+		}
+		at += m;
+		left -= m;
+		parts++;
+	}
+	assert_int_equal(parts, whole ? 1 : (len - frame_payload(frame) + 1399) / 1400);
+	assert_true(guest_tx_wait(a, 0));
+}
+
+static void csum_once(struct guest *a, struct guest *b, const struct shape *sh, uint64_t offloads)
+{
+	struct frame_spec s = {.dst = b->mac,
+			       .src = a->mac,
+			       .l3 = sh->l3,
+			       .proto = sh->proto,
+			       .len = 1001,
+			       .sport = 5,
+			       .dport = 6,
+			       .partial = true};
+	struct virtio_net_hdr_v1 hdr;
+
+	frame_build(&s, frame, &hdr);
+	guest_send(a, 0, &hdr, frame, s.len, 100);
+	assert_true(guest_recv(b, 0, &got, 3000));
+	assert_int_equal(got.len, s.len);
+	if (offloads & F(VIRTIO_NET_F_GUEST_CSUM)) {
+		assert_int_equal(got.hdr.hdr.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+		assert_memory_equal(got.frame, frame, s.len);
+	} else {
+		assert_int_equal(got.hdr.hdr.flags, 0);
+		assert_true(frame_sums_ok(got.frame, got.len));
+	}
+}
+
+static const uint64_t receivers[] = {
+	GUEST_OFFLOADS,
+	F(VIRTIO_NET_F_GUEST_CSUM) | F(VIRTIO_NET_F_GUEST_TSO4),
+	F(VIRTIO_NET_F_GUEST_CSUM) | F(VIRTIO_NET_F_GUEST_TSO6) | F(VNET_F_GUEST_USO4),
+	F(VIRTIO_NET_F_GUEST_CSUM) | F(VNET_F_GUEST_USO6),
+	F(VIRTIO_NET_F_GUEST_CSUM),
+	0,
+};
+
+static void test_offloads(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct guest a, b;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	for (unsigned i = 0; i < ARRAY_SIZE(receivers); i++) {
+		struct guest_opts r = {.features =
+					       (GUEST_FEATURES & ~GUEST_OFFLOADS) | receivers[i]};
+
+		guest_create(&w, &b, 2, &r);
+		for (unsigned k = 0; k < ARRAY_SIZE(shapes); k++) {
+			csum_once(&a, &b, &shapes[k], receivers[i]);
+			gso_once(&a, &b, &shapes[k], 5000, receivers[i]);
+			gso_once(&a, &b, &shapes[k], 65000, receivers[i]);
+		}
+		guest_destroy(&b);
+	}
+	guest_destroy(&a);
+	world_destroy(&w);
+}
+
+/* What a receiver takes can change while frames flow (5.1.6.5.6). */
+static void test_live_offloads(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES | F(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)};
+	struct guest a, b;
+	struct world w;
+	uint64_t bad = htole64(F(VIRTIO_NET_F_GUEST_ECN));
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	for (unsigned i = 0; i < ARRAY_SIZE(receivers); i++) {
+		uint64_t set = htole64(receivers[i]);
+
+		assert_int_equal(guest_ctrl(&b, 5, 0, &set, 8, NULL, 0), VIRTIO_NET_OK);
+		for (unsigned k = 0; k < ARRAY_SIZE(shapes); k++)
+			gso_once(&a, &b, &shapes[k], 20000, receivers[i]);
+	}
+	/* not negotiated; and too short */
+	assert_int_equal(guest_ctrl(&b, 5, 0, &bad, 8, NULL, 0), VIRTIO_NET_ERR);
+	assert_int_equal(guest_ctrl(&b, 5, 0, &bad, 7, NULL, 0), VIRTIO_NET_ERR);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	world_destroy(&w);
+}
+
+static void test_malformed(void **state)
+{
+	static const struct virtio_net_hdr_v1 bad[] = {
+		{.flags = 1, .csum_start = 900, .csum_offset = 200},
+		{.flags = 1, .csum_start = 0xffff, .csum_offset = 0xffff},
+		{.flags = 1, .csum_start = 2, .csum_offset = 2},
+		{.gso_type = 1, .gso_size = 1000}, /* no NEEDS_CSUM */
+		{.flags = 1, .csum_start = 34, .csum_offset = 16, .gso_type = 1}, /* size 0 */
+		{.flags = 1, .csum_start = 34, .csum_offset = 16, .gso_type = 4, .gso_size = 9},
+		{.flags = 1, .csum_start = 34, .csum_offset = 16, .gso_type = 3, .gso_size = 9},
+		{.flags = 1, .csum_start = 34, .csum_offset = 16, .gso_type = 5, .gso_size = 9},
+		{.flags = 1, .csum_start = 34, .csum_offset = 6, .gso_type = 1, .gso_size = 9},
+		{.flags = 1, .csum_start = 38, .csum_offset = 16, .gso_type = 1, .gso_size = 9},
+		{.flags = 1, .csum_start = 34, .csum_offset = 16, .gso_type = 0x81, .gso_size = 9},
+	};
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct virtio_net_hdr_v1 hdr;
+	struct guest a, b;
+	struct world w;
+	unsigned n = 0;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	frame_build(&(struct frame_spec){.dst = b.mac,
+					 .src = a.mac,
+					 .l3 = 4,
+					 .proto = IPPROTO_TCP,
+					 .len = 1000,
+					 .partial = true},
+		    frame, &hdr);
+	for (; n < ARRAY_SIZE(bad); n++)
+		guest_send(&a, 0, &bad[n], frame, 1000, 0);
+	memset(&hdr, 0, sizeof(hdr));
+	guest_send(&a, 0, &hdr, frame, 13, 0); /* no Ethernet header */
+	guest_send(&a, 0, &hdr, frame, 0, 0);  /* nothing */
+	guest_send(&a, 0, &hdr, frame, NET_FRAME_MAX + 1, 0);
+	assert_true(guest_tx_wait(&a, 0));
+	assert_int_equal(guest_drops(&a, NET_DROP_TX_MALFORMED), n + 3);
+	send_and_compare(&a, &b, 700, 0);
+	assert_int_equal(guest_status(&a), 15);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	world_destroy(&w);
+}
+
+/* A guest breaks its own function, no other. */
+static void test_broken_ring(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct guest_opts tiny = {.features = GUEST_FEATURES, .rx_buf_size = 11};
+	struct virtio_net_hdr_v1 hdr;
+	struct guest a, b, c, d;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	guest_create(&w, &c, 3, &o);
+	guest_create(&w, &d, 4, &tiny);
+	/* a: a buffer outside its memory */
+	gvq_add_one(&a.tx[0], GUEST_BASE + GUEST_MEM, 100, false, 0);
+	gvq_publish(&a.tx[0]);
+	guest_kick(&a, 1);
+	for (unsigned i = 0; i < 1000 && !(guest_status(&a) & 0x40); i++)
+		control_turn();
+	assert_true(guest_status(&a) & 0x40);
+	/* d: receive buffers too short for a header */
+	frame_build(&(struct frame_spec){.dst = d.mac, .src = b.mac, .len = 100}, frame, &hdr);
+	for (unsigned i = 0; i < 3; i++)
+		guest_send(&b, 0, &hdr, frame, 100, 0);
+	assert_true(guest_tx_wait(&b, 0));
+	control_turn();
+	assert_true(guest_status(&d) & 0x40);
+	assert_int_equal(guest_drops(&d, NET_DROP_RX_NOT_READY), 3);
+	send_and_compare(&b, &c, 1000, 0);
+	/* A reset mends it. */
+	guest_start(&a, &o);
+	guest_start(&d, &o);
+	send_and_compare(&a, &b, 1000, 0);
+	send_and_compare(&b, &d, 1000, 0);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	guest_destroy(&c);
+	guest_destroy(&d);
+	world_destroy(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_remote),
+		cmocka_unit_test(test_too_big),	  cmocka_unit_test(test_no_buffers),
+		cmocka_unit_test(test_offloads),  cmocka_unit_test(test_live_offloads),
+		cmocka_unit_test(test_malformed), cmocka_unit_test(test_broken_ring),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
