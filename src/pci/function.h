@@ -22,30 +22,30 @@
 
 #include "dma/dma.h"
 
-#define PCI_CFG_SIZE       4096
-#define PCI_NUM_BARS       6
-#define PCI_MSIX_MAX       2048
-#define PCI_TOTAL_VFS_MAX  1024
+#define PCI_CFG_SIZE	  4096
+#define PCI_NUM_BARS	  6
+#define PCI_MSIX_MAX	  2048
+#define PCI_TOTAL_VFS_MAX 1024
 
 struct pci_function;
 
 enum pci_view { PCI_VIEW_BUS, PCI_VIEW_VMM };
 
 enum pci_reset {
-	PCI_RESET_FLR,    /* Initiate FLR, vfio-user DEVICE_RESET */
-	PCI_RESET_BUS,    /* secondary bus / hot reset from above */
+	PCI_RESET_FLR,	  /* Initiate FLR, vfio-user DEVICE_RESET */
+	PCI_RESET_BUS,	  /* secondary bus / hot reset from above */
 	PCI_RESET_DETACH, /* the client vanished, or the function leaves its owner */
 };
 
 struct pci_bar_desc {
-	uint64_t size;     /* bytes, power of two; 0: not implemented */
-	bool is_64bit;     /* takes this slot and the next */
+	uint64_t size; /* bytes, power of two; 0: not implemented */
+	bool is_64bit; /* takes this slot and the next */
 	bool prefetchable;
 };
 
 struct pci_msix_desc {
-	uint16_t vectors;  /* 0: no MSI-X */
-	uint8_t bar;       /* table and PBA lie in this BAR, in pages of their own */
+	uint16_t vectors; /* 0: no MSI-X */
+	uint8_t bar;	  /* table and PBA lie in this BAR, in pages of their own */
 	uint32_t table_off;
 	uint32_t pba_off;
 };
@@ -93,26 +93,26 @@ struct pci_function_desc {
 	const char *name; /* "nic0/vf3"; copied */
 	uint16_t vendor_id, device_id, subsystem_vendor_id, subsystem_id;
 	uint8_t revision;
-	uint32_t class_code; /* 24 bits */
+	uint32_t class_code;			/* 24 bits */
 	struct pci_bar_desc bars[PCI_NUM_BARS]; /* of a VF: as given in its PF's sriov.vf_bars */
 	struct pci_msix_desc msix;
 	struct pci_sriov_desc sriov;
 	/* Not NULL: this is a VF of it. Vendor, device, subsystem vendor and class are then the
 	 * PF's and its VF Device ID, whatever stands above (PCIe Base 9.3.4.1). */
 	struct pci_function *pf;
-	uint16_t vf_index;       /* 0-based */
-	bool no_standard_caps;   /* header only; for the VMD endpoint, which adds its own */
+	uint16_t vf_index;     /* 0-based */
+	bool no_standard_caps; /* header only; for the VMD endpoint, which adds its own */
 	const struct pci_function_ops *ops;
 	void *opaque; /* pci_function_opaque() */
 };
 
 /* One MSI-X vector. fd and pending are shared with the data path. */
 struct pci_irq_vector {
-	_Atomic int fd;       /* eventfd to write (root mode: vector of irq_parent), or -1: masked
+	_Atomic int fd;	      /* eventfd to write (root mode: vector of irq_parent), or -1: masked
 			       * or not assigned */
 	_Atomic bool pending; /* raised while fd was -1; the PBA bit */
 	_Atomic uint64_t raised;
-	uint64_t addr;        /* MSI-X table entry as the guest wrote it (root mode) */
+	uint64_t addr; /* MSI-X table entry as the guest wrote it (root mode) */
 	uint32_t data, ctrl;
 };
 
@@ -147,8 +147,8 @@ void pci_set_config_bytes(struct pci_function *fn, unsigned off, const void *byt
 /* Direct, side-effect-free access for the device model. */
 uint8_t *pci_config_raw(struct pci_function *fn);
 /* What creation adds unless no_standard_caps was given: for functions that must first put bytes of
- * their own at fixed places with pci_set_config_bytes(); capabilities step around those. 0, -ENOSPC,
- * -ENOMEM. */
+ * their own at fixed places with pci_set_config_bytes(); capabilities step around those. 0,
+ * -ENOSPC, -ENOMEM. */
 int pci_add_standard_caps(struct pci_function *fn);
 
 /*
@@ -194,14 +194,14 @@ void pci_function_reset(struct pci_function *fn, enum pci_reset kind);
 enum pci_owner_kind {
 	PCI_OWNER_NONE,
 	PCI_OWNER_ENDPOINT, /* a vfio-user client that sees just this function */
-	PCI_OWNER_ROOT,     /* member of a root's hierarchy */
+	PCI_OWNER_ROOT,	    /* member of a root's hierarchy */
 };
 
 struct pci_attachment {
 	enum pci_owner_kind kind;
 	struct dma_space *dma; /* NULL: owned, but no memory to reach */
-	/* Root mode: the endpoint whose vectors deliver this function's messages, and which vector a
-	 * message (addr, data of an unmasked table entry) goes to; -1: none. Raising the child
+	/* Root mode: the endpoint whose vectors deliver this function's messages, and which vector
+	 * a message (addr, data of an unmasked table entry) goes to; -1: none. Raising the child
 	 * raises that vector of irq_parent, which keeps it pending while it has no eventfd. */
 	struct pci_function *irq_parent;
 	int (*msi_vector)(void *opaque, uint64_t addr, uint32_t data);
@@ -224,8 +224,8 @@ unsigned pci_function_num_vectors(const struct pci_function *fn);
 /* Endpoint mode: installs (or with -1 removes) the eventfd of a vector, delivering a pending
  * interrupt at once. Takes ownership of fd; the old one is closed after quiescence. */
 void pci_irq_set_fd(struct pci_function *fn, unsigned vector, int fd);
-/* The same for vectors start .. start + count - 1 with one wait for quiescence; fds NULL: all -1. What
- * is no eventfd (a write to it could block a worker) is closed and counts as -1. */
+/* The same for vectors start .. start + count - 1 with one wait for quiescence; fds NULL: all -1.
+ * What is no eventfd (a write to it could block a worker) is closed and counts as -1. */
 void pci_irq_set_fds(struct pci_function *fn, unsigned start, unsigned count, const int *fds);
 /* Signals a vector: one eventfd write, or the pending bit. Does nothing for vectors out of range
  * (VIRTIO_MSI_NO_VECTOR) or when MSI-X was never enabled in root mode. Any thread. */
