@@ -24,7 +24,7 @@
 #define VFU_DATA_MAX (1u << 20)		   /* max_data_xfer_size that we announce */
 #define VFU_MSG_MAX  (VFU_DATA_MAX + 4096) /* header, structure and data */
 #define VFU_TX_MAX   (4u << 20)		   /* queued beyond the socket's own buffer */
-#define VFU_TX_PAUSE (64u << 10)	   /* above this no further command is read */
+#define VFU_TX_PAUSE (256u << 10)	   /* above this no further command is read */
 
 struct vfu_msg {
 	struct vfu_header hdr;
