@@ -38,9 +38,12 @@ static bool put(struct vnet_cmd *c, uint8_t type, unsigned index, const uint64_t
 static bool put_rx(struct vnet_cmd *c, unsigned index, uint64_t types)
 {
 	const struct vnet_rxq *q = &c->net->rx[index / 2];
-	const uint64_t basic[] = {vnet_get(&q->kicks), vnet_get(&q->packets),
-				  vnet_get(&q->bytes), vnet_get(&q->irqs),
-				  vnet_get(&q->drops), vnet_get(&q->overruns)};
+	const uint64_t basic[] = {vnet_get(&q->kicks),
+				  vnet_get(&q->packets),
+				  vnet_get(&q->bytes),
+				  vnet_get(&q->irqs),
+				  vnet_get(&q->drops) + vnet_get(&q->fifo_drops),
+				  vnet_get(&q->overruns)};
 	const uint64_t csum[] = {vnet_get(&q->csum_valid), vnet_get(&q->csum_needed),
 				 vnet_get(&q->csum_none), 0};
 	/* Nothing is coalesced by this device. */

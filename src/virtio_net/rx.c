@@ -366,7 +366,7 @@ static unsigned enqueue(struct vnet_rxq *q, struct net_frame *const *frames, uns
 		frames[taken++]->not_taken = false;
 	if (taken < n) {
 		refuse(frames + taken, n - taken);
-		vnet_add(&q->drops, n - taken);
+		vnet_add(&q->fifo_drops, n - taken);
 		net_port_count_drop(q->net->port, NET_DROP_RX_RATE, n - taken);
 	}
 	q->pending = true;
@@ -468,7 +468,6 @@ static bool publish(struct vnet_rxq *q)
 {
 	bool due, held = atomic_load_explicit(&q->coal.held, memory_order_relaxed);
 
-	q->pending = false;
 	due = vnet_coal_due(&q->coal, vq_publish(q->vq), q->unsignalled);
 	q->unsignalled = 0;
 	if (due)
@@ -493,6 +492,7 @@ static void flush(struct net_port *port)
 			q->pending = false;
 			remote = true;
 		} else if (q->pending && ready(q)) {
+			q->pending = false;
 			owed = publish(q);
 		}
 		vnet_unlock(&q->lock);

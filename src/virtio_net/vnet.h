@@ -107,7 +107,8 @@ struct vnet_rxq {
 	struct poller poller; /* of a remote queue */
 	vnet_counter packets, bytes, irqs, drops, overruns;
 	vnet_counter csum_valid, csum_needed, csum_none, gso_packets, gso_bytes;
-	vnet_counter kicks; /* control writes */
+	vnet_counter fifo_drops; /* the lock's holder writes */
+	vnet_counter kicks;	 /* control writes */
 };
 
 struct vnet_txq {

@@ -7,7 +7,7 @@
 
 #include "guest.h"
 
-static uint8_t frame[NET_FRAME_MAX];
+static uint8_t frame[NET_FRAME_MAX + 1];
 static struct received got;
 
 static void send_and_compare(struct guest *a, struct guest *b, uint32_t len, uint32_t piece)
