@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* softiov show: tables of what the daemon lists. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "util/util.h"
+
+static void heading(const char *text)
+{
+	static bool again;
+
+	printf("%s%s\n", again ? "\n" : "", text);
+	again = true;
+}
+
+/* "pid 4242", "root host0", "-" */
+static void print_holder(const json_t *f, char *buf, size_t len)
+{
+	const char *holder = js(f, "holder");
+
+	if (!strcmp(holder, "endpoint"))
+		snprintf(buf, len, "pid %lld", ji(json_object_get(f, "client"), "pid"));
+	else if (!strcmp(holder, "root"))
+		snprintf(buf, len, "root %s", js(f, "root"));
+	else
+		snprintf(buf, len, "free");
+}
+
+static void print_vlan(const json_t *f, char *buf, size_t len)
+{
+	bool ad = !strcmp(js(f, "proto"), "802.1ad");
+
+	if (ji(f, "vlan") && ji(f, "qos"))
+		snprintf(buf, len, "%lld qos %lld%s", ji(f, "vlan"), ji(f, "qos"), ad ? " ad" : "");
+	else if (ji(f, "vlan"))
+		snprintf(buf, len, "%lld%s", ji(f, "vlan"), ad ? " ad" : "");
+	else if (js(f, "trunk")[0])
+		snprintf(buf, len, "trunk %.20s", js(f, "trunk"));
+	else
+		buf[0] = '\0';
+}
+
+static void print_uplink(const json_t *up, char *buf, size_t len)
+{
+	const char *type = js(up, "type");
+
+	if (!strcmp(type, "tap"))
+		snprintf(buf, len, "tap %s %s", js(up, "name"), js(up, "link"));
+	else if (!strcmp(type, "user"))
+		snprintf(buf, len, "user %s %s", js(up, "net"), js(up, "link"));
+	else
+		snprintf(buf, len, "none");
+}
+
+static void show_devices(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *d;
+
+	table_init(&t, "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|UPLINK");
+	json_array_foreach(list, i, d)
+	{
+		char up[128];
+
+		print_uplink(json_object_get(d, "uplink"), up, sizeof(up));
+		table_cell(&t, "%s", js(d, "name"));
+		table_cell(&t, "%s", js(d, "type"));
+		table_cell(&t, "%lld", ji(d, "num-vfs"));
+		table_cell(&t, "%lld", ji(d, "total-vfs"));
+		table_cell(&t, "%lld", ji(d, "mtu"));
+		table_cell(&t, "%lld", ji(d, "queues"));
+		table_cell(&t, "%s", up);
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void show_functions(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *f;
+
+	table_init(&t, "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
+	json_array_foreach(list, i, f)
+	{
+		char holder[64], vlan[64];
+
+		print_holder(f, holder, sizeof(holder));
+		print_vlan(f, vlan, sizeof(vlan));
+		table_cell(&t, "%s", js(f, "name"));
+		table_cell(&t, "%s", holder);
+		table_cell(&t, "%s", js(json_object_get(f, "driver"), "state"));
+		table_cell(&t, "%s", js(f, "link"));
+		table_cell(&t, "%s", js(f, "mac"));
+		table_cell(&t, "%s", vlan);
+		table_cell(&t, "%s", jb(f, "spoofchk") ? "on" : "off");
+		table_cell(&t, "%s", jb(f, "trust") ? "on" : "off");
+		table_cell(&t, "%s", js(f, "socket"));
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void show_ports(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *p;
+
+	table_init(&t, "PORT|KIND|LINK|LINK-STATE|MAC|VLAN|SPOOFCHK|TRUST");
+	json_array_foreach(list, i, p)
+	{
+		char vlan[64];
+
+		print_vlan(p, vlan, sizeof(vlan));
+		table_cell(&t, "%s", js(p, "name"));
+		table_cell(&t, "%s", js(p, "kind"));
+		table_cell(&t, "%s", js(p, "link"));
+		table_cell(&t, "%s", js(p, "link-state"));
+		table_cell(&t, "%s", strcmp(js(p, "mac"), "00:00:00:00:00:00") ? js(p, "mac") : "");
+		table_cell(&t, "%s", vlan);
+		table_cell(&t, "%s", jb(p, "spoofchk") ? "on" : "off");
+		table_cell(&t, "%s", jb(p, "trust") ? "on" : "off");
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void show_roots(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *r;
+
+	table_init(&t, "ROOT|ATTACHED|>DEVICES|>FUNCTIONS|SOCKET");
+	json_array_foreach(list, i, r)
+	{
+		json_t *client = json_object_get(r, "client");
+
+		table_cell(&t, "%s", js(r, "name"));
+		if (json_is_object(client))
+			table_cell(&t, "pid %lld", ji(client, "pid"));
+		else
+			table_cell(&t, "no");
+		table_cell(&t, "%lld", ji(r, "devices"));
+		table_cell(&t, "%lld", ji(r, "functions"));
+		table_cell(&t, "%s", js(r, "socket"));
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void show_workers(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *w;
+
+	table_init(&t, "WORKER|>QUEUES|>BUSY NOW|>TURNS|>SLEEPS|>AWAKE");
+	json_array_foreach(list, i, w)
+	{
+		char n[16];
+
+		table_cell(&t, "%s", js(w, "name"));
+		table_cell(&t, "%lld", ji(w, "pollers"));
+		table_cell(&t, "%lld", ji(w, "active"));
+		table_cell(&t, "%s", human_count((uint64_t)ji(w, "loops"), n));
+		table_cell(&t, "%s", human_count((uint64_t)ji(w, "sleeps"), n));
+		table_cell(&t, "%.3f s", (double)ji(w, "busy-ns") / 1e9);
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void show_fdb(const json_t *list)
+{
+	struct table t;
+	size_t i;
+	json_t *e;
+
+	table_init(&t, "DEVICE|MAC|>VLAN|PORT|KIND|>AGE");
+	json_array_foreach(list, i, e)
+	{
+		bool fixed = jb(e, "static");
+
+		table_cell(&t, "%s", js(e, "device"));
+		table_cell(&t, "%s", js(e, "mac"));
+		if (ji(e, "vlan"))
+			table_cell(&t, "%lld", ji(e, "vlan"));
+		else
+			table_cell(&t, NULL);
+		table_cell(&t, "%s", js(e, "port"));
+		table_cell(&t, "%s", fixed ? "static" : "learnt");
+		if (fixed)
+			table_cell(&t, NULL);
+		else
+			table_cell(&t, "%lld s", ji(e, "age-s"));
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+}
+
+static void line(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void line(const char *label, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("  %-12s ", label);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+static void show_client(const json_t *client)
+{
+	char bytes[16];
+
+	if (!json_is_object(client))
+		return;
+	line("client", "pid %lld, uid %lld, %lld messages, %lld errors", ji(client, "pid"),
+	     ji(client, "uid"), ji(client, "messages"), ji(client, "errors"));
+	line("memory", "%s of the VM's in %lld regions%s",
+	     human_bytes((uint64_t)ji(client, "dma-bytes"), bytes), ji(client, "dma-regions"),
+	     jb(client, "remote-memory")
+		     ? "; part of it is not shared (slow): give the VM share=on memory"
+		     : "");
+}
+
+/* One function, everything there is to say. */
+static void show_function(const json_t *f)
+{
+	const json_t *driver = json_object_get(f, "driver");
+	char holder[64], bytes[16];
+
+	print_holder(f, holder, sizeof(holder));
+	printf("%s: %s of %s\n", js(f, "name"),
+	       strcmp(js(f, "kind"), "pf") ? "virtual function" : "physical function",
+	       js(f, "pf")[0] ? js(f, "pf") : js(f, "device"));
+	line("held by", "%s", holder);
+	if (js(f, "root")[0])
+		line("root", "%s%s%s", js(f, "root"), js(f, "rid")[0] ? ", at " : "", js(f, "rid"));
+	line("socket", "%s", js(f, "socket")[0] ? js(f, "socket") : "none, its root holds it");
+	show_client(json_object_get(f, "client"));
+	line("driver", "%s, %lld of %lld queue pairs, features %s", js(driver, "state"),
+	     ji(driver, "queues"), ji(driver, "queues-max"), js(driver, "features"));
+	line("signals", "%lld kicks, %lld interrupts", ji(driver, "kicks"),
+	     ji(driver, "interrupts"));
+	line("link", "%s (link-state %s)", js(f, "link"), js(f, "link-state"));
+	line("mac", "%s%s", js(f, "mac"),
+	     jb(f, "mac-by-admin") ? ", set by the administrator" : "");
+	if (ji(f, "vlan"))
+		line("vlan", "%lld qos %lld proto %s", ji(f, "vlan"), ji(f, "qos"), js(f, "proto"));
+	if (js(f, "trunk")[0])
+		line("trunk", "%s", js(f, "trunk"));
+	line("spoofchk", "%s", jb(f, "spoofchk") ? "on" : "off");
+	line("trust", "%s", jb(f, "trust") ? "on" : "off");
+	if (ji(f, "refused"))
+		line("refused", "%lld connections, see the daemon's log", ji(f, "refused"));
+	line("costs", "%s of the daemon's memory", human_bytes((uint64_t)ji(f, "memory"), bytes));
+}
+
+static void show_all(const json_t *result)
+{
+	static const struct {
+		const char *key, *title;
+		void (*show)(const json_t *);
+	} parts[] = {
+		{"devices", "Devices", show_devices},
+		{"functions", "Functions", show_functions},
+		{"roots", "Roots", show_roots},
+		{"workers", "Workers", show_workers},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		const json_t *list = json_object_get(result, parts[i].key);
+
+		if (!json_array_size(list))
+			continue;
+		heading(parts[i].title);
+		parts[i].show(list);
+	}
+}
+
+static void show_kind(const char *kind, const json_t *list)
+{
+	static const struct {
+		const char *kind;
+		void (*show)(const json_t *);
+	} kinds[] = {
+		{"devices", show_devices}, {"functions", show_functions}, {"ports", show_ports},
+		{"roots", show_roots},	   {"workers", show_workers},	  {"fdb", show_fdb},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(kinds[i].kind, kind))
+			kinds[i].show(list);
+}
+
+int verb_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *params, *result = NULL;
+	const json_t *functions;
+	const char *name;
+	char why[256];
+	int ret;
+
+	params = cli_params(cli->cmd, argc, argv, why, sizeof(why));
+	if (!params) {
+		cli_error("show: %s", why);
+		return CLI_USAGE;
+	}
+	ret = cli_call(cli, "show", params, &result);
+	name = js(params, "name");
+	functions = json_object_get(result, "functions");
+	if (ret)
+		; /* said */
+	else if (cli->json)
+		cli_print_json(result);
+	else if (json_array_size(functions) == 1 &&
+		 !strcmp(js(json_array_get(functions, 0), "name"), name))
+		show_function(json_array_get(functions, 0));
+	else if (js(params, "kind")[0])
+		show_kind(js(params, "kind"), result);
+	else
+		show_all(result);
+	json_decref(params);
+	json_decref(result);
+	return ret;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Dispatch, and the commands that change something. */
+#include "control/methods.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/text.h"
+#include "util/clock.h"
+#include "util/util.h"
+
+#define NAMES_MAX 2048 /* looked through for what was meant */
+
+static const struct {
+	const char *method;
+	control_method *run;
+} methods[] = {
+	{"show", control_show},
+	{"stats", control_stats},
+	{"stats.clear", control_stats_clear},
+	{"vf.set", control_vf_set},
+	{"device.set", control_device_set},
+	{"lspci", control_lspci},
+	{"attach-args", control_attach_args},
+	{"root.plug", control_root_plug},
+	{"root.unplug", control_root_unplug},
+	{"disconnect", control_disconnect},
+	{"reload", control_reload},
+	{"version", control_version},
+};
+
+control_method *control_method_of(const char *method)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(methods); i++)
+		if (!strcmp(methods[i].method, method))
+			return methods[i].run;
+	return NULL;
+}
+
+int control_run(const struct control_context *ctx, const struct control_command *cmd,
+		const json_t *params, json_t **result, char why[CONTROL_WHY_MAX])
+{
+	control_method *run = control_method_of(cmd->method);
+	int ret;
+
+	*result = NULL;
+	why[0] = '\0';
+	ret = run ? run(ctx, params, result, why) : -ENOSYS;
+	if (!ret && !*result)
+		*result = json_object();
+	if (!ret && !*result)
+		ret = -ENOMEM;
+	if (ret && !why[0])
+		snprintf(why, CONTROL_WHY_MAX, "%s: %s", cmd->method, strerror(-ret));
+	return ret;
+}
+
+const char *param_string(const json_t *params, const char *name)
+{
+	return json_string_value(json_object_get(params, name));
+}
+
+bool param_bool(const json_t *params, const char *name)
+{
+	return json_is_true(json_object_get(params, name));
+}
+
+void put_string(json_t *obj, const char *key, const char *value)
+{
+	json_object_set_new(obj, key, value ? json_string(value) : json_null());
+}
+
+void put_int(json_t *obj, const char *key, uint64_t value)
+{
+	json_object_set_new(obj, key, json_integer((json_int_t)value));
+}
+
+void put_bool(json_t *obj, const char *key, bool value)
+{
+	json_object_set_new(obj, key, json_boolean(value));
+}
+
+void put_policy(json_t *obj, const struct net_policy *p)
+{
+	static const char *const links[] = {"auto", "enable", "disable"};
+	char mac[TEXT_MAC_LEN], trunk[512];
+
+	put_string(obj, "mac", text_mac_format(p->mac, mac));
+	put_bool(obj, "mac-by-admin", p->mac_by_admin);
+	put_int(obj, "vlan", p->vlan);
+	put_int(obj, "qos", p->vlan_qos);
+	put_string(obj, "proto", p->vlan_proto == 0x88a8 ? "802.1ad" : "802.1q");
+	text_vlan_set_format(p->trunk, trunk, sizeof(trunk));
+	put_string(obj, "trunk", p->trunk_enabled ? trunk : NULL);
+	put_bool(obj, "spoofchk", p->spoof_check);
+	put_bool(obj, "trust", p->trust);
+	put_string(obj, "link-state", links[p->link]);
+}
+
+struct names {
+	const char *name[NAMES_MAX];
+	unsigned n;
+};
+
+static void add_name(struct names *names, const char *name)
+{
+	if (names->n < NAMES_MAX)
+		names->name[names->n++] = name;
+}
+
+static void add_device(void *opaque, const struct device_info *d)
+{
+	add_name(opaque, d->name);
+}
+
+static void add_function(void *opaque, const struct function_info *f)
+{
+	add_name(opaque, f->name);
+}
+
+static void add_root(void *opaque, const struct root_info *r)
+{
+	add_name(opaque, r->name);
+}
+
+int control_no_such(const struct control_context *ctx, const char *name, const char *kinds,
+		    char why[CONTROL_WHY_MAX])
+{
+	struct names *names = calloc(1, sizeof(*names));
+	const char *near = NULL;
+
+	if (names) {
+		softiov_for_each_device(ctx->softiov, add_device, names);
+		softiov_for_each_root(ctx->softiov, add_root, names);
+		softiov_for_each_function(ctx->softiov, NULL, add_function, names);
+		near = text_nearest(name, names->name, names->n);
+		/* The name of another kind of thing is no advice. */
+		if (near && !strcmp(near, name))
+			near = NULL;
+	}
+	if (near)
+		snprintf(why, CONTROL_WHY_MAX, "%s: no such %s: did you mean %s?", name, kinds,
+			 near);
+	else
+		snprintf(why, CONTROL_WHY_MAX, "%s: no such %s: softiov show lists what there is",
+			 name, kinds);
+	free(names);
+	return -ENOENT;
+}
+
+static void set_vlan(struct net_policy *p, const json_t *params)
+{
+	const json_t *vlan = json_object_get(params, "vlan");
+	const json_t *qos = json_object_get(params, "qos");
+	const char *proto = param_string(params, "proto");
+
+	if (vlan) {
+		/* As `ip link set … vf … vlan`: what is not said goes back to its default. */
+		p->vlan = (uint16_t)json_integer_value(vlan);
+		p->vlan_qos = 0;
+		p->vlan_proto = 0x8100;
+	}
+	if (qos)
+		p->vlan_qos = (uint8_t)json_integer_value(qos);
+	if (proto)
+		p->vlan_proto = !strcasecmp(proto, "802.1ad") ? 0x88a8 : 0x8100;
+}
+
+static int set_trunk(struct net_policy *p, const char *trunk)
+{
+	bool on;
+
+	memset(p->trunk, 0, sizeof(p->trunk));
+	p->trunk_enabled = false;
+	if (!text_bool(trunk, &on) && !on)
+		return 0;
+	p->trunk_enabled = true;
+	return text_vlan_set(trunk, p->trunk);
+}
+
+static void set_link(struct net_policy *p, const char *word)
+{
+	p->link = !strcasecmp(word, "auto")	? NET_LINK_AUTO
+		  : !strcasecmp(word, "enable") ? NET_LINK_ENABLE
+						: NET_LINK_DISABLE;
+}
+
+static int refuse(const char *name, char *why, const char *text)
+{
+	snprintf(why, CONTROL_WHY_MAX, "%s: %s", name, text);
+	return -EINVAL;
+}
+
+/* Decodes everything; nothing changes before the last check has passed. */
+static int edit_policy(const char *name, struct net_policy *p, const json_t *params, char *why)
+{
+	const char *mac = param_string(params, "mac");
+	const char *trunk = param_string(params, "trunk");
+	const char *link = param_string(params, "link-state");
+
+	if (json_object_size(params) < 2)
+		return refuse(name, why,
+			      "nothing to set: give mac, vlan, qos, proto, trunk, spoofchk, trust "
+			      "or link-state");
+	if (mac) {
+		text_mac(mac, p->mac);
+		p->mac_by_admin = true;
+	}
+	set_vlan(p, params);
+	if (trunk && set_trunk(p, trunk))
+		return refuse(name, why,
+			      "trunk: give VLAN ids from 1 to 4094, such as 1,5-9, or "
+			      "off");
+	if (json_object_get(params, "spoofchk"))
+		p->spoof_check = param_bool(params, "spoofchk");
+	if (json_object_get(params, "trust"))
+		p->trust = param_bool(params, "trust");
+	if (link)
+		set_link(p, link);
+	if (p->vlan && p->trunk_enabled)
+		return refuse(name, why,
+			      "vlan and trunk exclude each other: set trunk off or "
+			      "vlan 0 as well");
+	if (!p->vlan && (p->vlan_qos || p->vlan_proto != 0x8100))
+		return refuse(name, why,
+			      "qos and proto belong to a port VLAN: give vlan 1..4094 "
+			      "as well");
+	return 0;
+}
+
+int control_vf_set(const struct control_context *ctx, const json_t *params, json_t **result,
+		   char why[CONTROL_WHY_MAX])
+{
+	const char *name = param_string(params, "function");
+	struct function_info info;
+	struct net_policy policy;
+	int ret;
+
+	if (softiov_function(ctx->softiov, name, &info))
+		return control_no_such(ctx, name, "function", why);
+	policy = *info.policy;
+	ret = edit_policy(info.name, &policy, params, why);
+	if (ret)
+		return ret;
+	return softiov_set_policy(ctx->softiov, info.name, &policy, why);
+}
+
+int control_device_set(const struct control_context *ctx, const json_t *params, json_t **result,
+		       char why[CONTROL_WHY_MAX])
+{
+	uint16_t n = (uint16_t)json_integer_value(json_object_get(params, "num-vfs"));
+
+	return softiov_set_num_vfs(ctx->softiov, param_string(params, "device"), n,
+				   param_bool(params, "force"), why);
+}
+
+int control_root_plug(const struct control_context *ctx, const json_t *params, json_t **result,
+		      char why[CONTROL_WHY_MAX])
+{
+	return softiov_root_plug(ctx->softiov, param_string(params, "root"),
+				 param_string(params, "device"), why);
+}
+
+int control_root_unplug(const struct control_context *ctx, const json_t *params, json_t **result,
+			char why[CONTROL_WHY_MAX])
+{
+	return softiov_root_unplug(ctx->softiov, param_string(params, "root"),
+				   param_string(params, "device"), param_bool(params, "force"),
+				   why);
+}
+
+int control_disconnect(const struct control_context *ctx, const json_t *params, json_t **result,
+		       char why[CONTROL_WHY_MAX])
+{
+	return softiov_disconnect(ctx->softiov, param_string(params, "name"), why);
+}
+
+int control_reload(const struct control_context *ctx, const json_t *params, json_t **result,
+		   char why[CONTROL_WHY_MAX])
+{
+	char *errors = NULL;
+	int ret = ctx->reload ? ctx->reload(ctx->opaque, &errors) : -ENOSYS;
+	size_t len;
+
+	if (ret && errors) {
+		snprintf(why, CONTROL_WHY_MAX, "%s", errors);
+		len = strlen(why);
+		if (len && why[len - 1] == '\n')
+			why[len - 1] = '\0';
+	}
+	free(errors);
+	return ret;
+}
+
+int control_version(const struct control_context *ctx, const json_t *params, json_t **result,
+		    char why[CONTROL_WHY_MAX])
+{
+	json_t *o = json_object();
+
+	put_string(o, "version", ctx->version);
+	put_int(o, "pid", (uint64_t)getpid());
+	put_int(o, "uptime-s", (clock_now_ns() - ctx->started_ns) / NS_PER_S);
+	put_string(o, "runtime-dir", softiov_runtime_dir(ctx->softiov));
+	put_string(o, "config", ctx->config_path);
+	*result = o;
+	return 0;
+}
