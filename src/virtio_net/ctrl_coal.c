@@ -22,13 +22,19 @@ static void set(struct vnet_coal *c, const struct vnet_ctrl_coal *params)
 }
 
 /* Interrupts that are owed are paid by a poller; it exists from the first time any can be. */
-static void need_timer(struct virtio_net *net, uint32_t usecs)
+static bool need_timer(struct virtio_net *net, uint32_t usecs)
 {
+	struct worker *w;
+
 	if (!usecs || net->coal_running)
-		return;
+		return true;
+	w = virtio_device_worker(net->vd);
+	if (!w)
+		return false;
 	net->coal_poller = (struct poller){.ops = &vnet_rx_coal_poller, .name = net->name};
-	worker_add(virtio_device_worker(net->vd), &net->coal_poller);
+	worker_add(w, &net->coal_poller);
 	net->coal_running = true;
+	return true;
 }
 
 static uint8_t set_all(struct vnet_cmd *c, bool rx)
@@ -39,8 +45,8 @@ static uint8_t set_all(struct vnet_cmd *c, bool rx)
 	if (!vnet_has(net, VNET_F_NOTF_COAL) || c->len < sizeof(params))
 		return VIRTIO_NET_ERR;
 	params = read_params(c->data);
-	if (rx)
-		need_timer(net, params.max_usecs);
+	if (rx && !need_timer(net, params.max_usecs))
+		return VIRTIO_NET_ERR;
 	*(rx ? &net->coal_rx : &net->coal_tx) = params;
 	for (unsigned i = 0; i < net->cfg.queue_pairs; i++)
 		set(rx ? &net->rx[i].coal : &net->tx[i].coal, &params);
@@ -77,8 +83,8 @@ static uint8_t one_queue(struct vnet_cmd *c)
 	if (c->len < sizeof(struct vnet_ctrl_coal_vq))
 		return VIRTIO_NET_ERR;
 	params = read_params(c->data + offsetof(struct vnet_ctrl_coal_vq, coal));
-	if (rx)
-		need_timer(net, params.max_usecs);
+	if (rx && !need_timer(net, params.max_usecs))
+		return VIRTIO_NET_ERR;
 	set(coal, &params);
 	return VIRTIO_NET_OK;
 }

@@ -60,6 +60,9 @@ static int rx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 	} else {
 		/* Nobody waits for receive buffers: a sender that finds none goes on. */
 		vq_disarm(vq);
+		/* What was written when DMA was withdrawn. */
+		if (vq_publish(vq))
+			virtio_device_queue_irq(net->vd, index);
 	}
 	vnet_lock(&q->lock);
 	q->vq = vq;

@@ -519,6 +519,135 @@ static void test_coalescing(void **state)
 	world_destroy(&w);
 }
 
+/* --- queues --- */
+
+/* 2.6.1: a queue alone is reset and comes back elsewhere; its traffic goes to the others. */
+static void test_queue_reset(void **state)
+{
+	struct guest_opts plain = {.features = GUEST_FEATURES};
+	struct guest_opts o = mq;
+	uint16_t n = htole16(2);
+	struct guest a, b;
+	struct world w;
+	unsigned hits[2] = {0};
+
+	o.features = (o.features | F(VIRTIO_F_RING_RESET)) & ~F(VIRTIO_NET_F_HASH_REPORT);
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &plain);
+	guest_create(&w, &b, 2, &o);
+	assert_int_equal(guest_ctrl(&b, 4, 0, &n, 2, NULL, 0), VIRTIO_NET_OK);
+	reg_write(&b, 0x16, 2, 2); /* receive queue 1 */
+	reg_write(&b, 0x3a, 1, 2);
+	assert_int_equal(reg_read(&b, 0x3a, 2), 0);
+	assert_int_equal(reg_read(&b, 0x1c, 2), 0);
+	for (uint16_t p = 0; p < 30; p++) {
+		send_ip(&a, 0, &b, 4, IPPROTO_UDP, p, 1);
+		assert_true(guest_recv(&b, 0, &got, 3000));
+	}
+	/* back, with the same buffers */
+	struct gvq_config cfg = b.rx[1].cfg;
+	uint64_t at = b.rx[1].desc_addr;
+
+	gvq_fini(&b.rx[1]);
+	assert_int_equal(gvq_init(&b.rx[1], &cfg, b.mem + at - GUEST_BASE, at), 0);
+	guest_fill_rx(&b, 1);
+	reg_write(&b, 0x20, b.rx[1].desc_addr, 8);
+	reg_write(&b, 0x28, b.rx[1].driver_addr, 8);
+	reg_write(&b, 0x30, b.rx[1].device_addr, 8);
+	reg_write(&b, 0x1c, 1, 2);
+	for (uint16_t p = 0; p < 30; p++)
+		send_ip(&a, 0, &b, 4, IPPROTO_UDP, p, 1);
+	assert_true(guest_tx_wait(&a, 0));
+	for (unsigned q = 0; q < 2; q++) {
+		while (guest_recv(&b, q, &got, 5))
+			hits[q]++;
+	}
+	assert_int_equal(hits[0] + hits[1], 30);
+	assert_true(hits[1] > 3);
+	guest_destroy(&a);
+	guest_destroy(&b);
+	world_destroy(&w);
+}
+
+/* A client with ioeventfds writes those instead of the doorbell registers. */
+static void test_doorbells(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct virtio_net_hdr_v1 hdr;
+	uint64_t offsets[8];
+	struct guest a, b;
+	struct world w;
+	int fds[8];
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	guest_create(&w, &b, 2, &o);
+	assert_int_equal(virtio_net_doorbells(a.net, fds, offsets, 8), 3);
+	frame_build(&(struct frame_spec){.dst = b.mac, .src = a.mac, .len = 90}, frame, &hdr);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 20; i++) {
+			uint64_t at = a.tx_area;
+
+			usleep(500); /* idle by now */
+			memcpy(a.mem + at, &hdr, 12);
+			memcpy(a.mem + at + 12, frame, 90);
+			gvq_add_one(&a.tx[0], GUEST_BASE + at, 102, false, at);
+			gvq_publish(&a.tx[0]);
+			assert_int_equal(eventfd_write(fds[1], 1), 0);
+			assert_true(guest_recv(&b, 0, &got, 3000));
+		}
+		guest_start(&a, &o); /* and after a reset too */
+	}
+	guest_destroy(&a);
+	guest_destroy(&b);
+	world_destroy(&w);
+}
+
+/* Commands that no driver sends. */
+static void test_odd_commands(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES | F(VIRTIO_NET_F_CTRL_RX)};
+	uint8_t on = 1;
+	uint64_t at, cookie;
+	struct guest a;
+	struct world w;
+	uint32_t len;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	at = GUEST_BASE + a.ctrl_area;
+	memset(a.mem + a.ctrl_area, 0, 16384);
+	const struct {
+		struct gvq_seg segs[3];
+		unsigned n;
+		uint32_t used;
+	} odd[] = {
+		{{{at, 9000, false}, {at + 9000, 1, true}}, 2, 1}, /* too long */
+		{{{at, 1, false}, {at + 9000, 1, true}}, 2, 1},	   /* too short */
+		{{{at + 9000, 1, true}}, 1, 1},			   /* nothing asked */
+		{{{at, 3, false}}, 1, 0},			   /* no room for an ack */
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
+		uint64_t end = clock_now_ns() + 5 * NS_PER_S;
+
+		assert_int_equal(gvq_add(&a.ctrl, odd[i].segs, odd[i].n, 1), 0);
+		gvq_publish(&a.ctrl);
+		guest_kick(&a, a.ctrl_index);
+		while (!gvq_take(&a.ctrl, &cookie, &len)) {
+			assert_true(clock_now_ns() < end);
+			control_turn();
+		}
+		assert_int_equal(len, odd[i].used);
+		if (len)
+			assert_int_equal(a.mem[a.ctrl_area + 9000], VIRTIO_NET_ERR);
+	}
+	assert_int_equal(guest_ctrl(&a, 0, 0, &on, 1, NULL, 0), VIRTIO_NET_OK);
+	assert_int_equal(guest_status(&a), 15);
+	guest_destroy(&a);
+	world_destroy(&w);
+}
+
 /* --- features --- */
 
 static void test_features(void **state)
@@ -588,11 +717,13 @@ static void test_fifo(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_toeplitz),    cmocka_unit_test(test_rss),
-		cmocka_unit_test(test_rss_refused), cmocka_unit_test(test_pairs),
-		cmocka_unit_test(test_filters),	    cmocka_unit_test(test_mac),
-		cmocka_unit_test(test_stats),	    cmocka_unit_test(test_coalescing),
-		cmocka_unit_test(test_features),    cmocka_unit_test(test_fifo),
+		cmocka_unit_test(test_toeplitz),     cmocka_unit_test(test_rss),
+		cmocka_unit_test(test_rss_refused),  cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_filters),	     cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_stats),	     cmocka_unit_test(test_coalescing),
+		cmocka_unit_test(test_queue_reset),  cmocka_unit_test(test_doorbells),
+		cmocka_unit_test(test_odd_commands), cmocka_unit_test(test_features),
+		cmocka_unit_test(test_fifo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
