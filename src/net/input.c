@@ -168,6 +168,16 @@ static bool wants(const struct net_view *to, const struct net_frame *f, const st
 	return passes_vlan_filter(to, f, c);
 }
 
+/* The common small frame is valid at a glance. */
+static inline bool frame_valid(const struct net_frame *f)
+{
+	if (likely(f->head_len == f->len && f->len >= BYTE_TYPE + 2 * VLAN_TAG_LEN + 2 &&
+		   !f->nsegs && !f->offload.needs_csum && !f->offload.gso_type &&
+		   f->head_off + f->len <= sizeof(f->head_buf)))
+		return true;
+	return net_frame_valid(f);
+}
+
 /* Ingress checks; sets c. Returns the reason to drop the frame, or NO_DROP. */
 static inline enum net_drop classify(struct burst *b, struct net_frame *f, struct frame_class *c)
 {
@@ -176,7 +186,7 @@ static inline enum net_drop classify(struct burst *b, struct net_frame *f, struc
 	uint64_t src;
 	uint16_t type;
 
-	if (unlikely(!net_frame_valid(f)))
+	if (unlikely(!frame_valid(f)))
 		return NET_DROP_TX_MALFORMED;
 	f->not_taken = false;
 	c->dst = mac_load(head);
@@ -380,10 +390,36 @@ static const struct group *find_group(const struct burst *b, int index)
 	return NULL;
 }
 
+/* What the flooded frames of a burst have in common, to pass over most ports at one look. */
+struct flood_scope {
+	bool group;    /* some have a group address; else only flood ports matter */
+	bool one_vlan; /* all are in vlan */
+	uint16_t vlan;
+};
+
+static struct flood_scope flood_scope(const struct burst *b)
+{
+	struct flood_scope s = {false, true, b->class[b->flood[0]].vlan};
+
+	for (unsigned k = 0; k < b->n_flood; k++) {
+		const struct frame_class *c = &b->class[b->flood[k]];
+
+		s.group |= c->dst & MAC_GROUP;
+		s.one_vlan &= c->vlan == s.vlan;
+	}
+	return s;
+}
+
+static inline bool out_of_scope(const struct flood_scope *s, const struct net_view *to)
+{
+	return (!s->group && !to->flood) || (s->one_vlan && !view_member(to, s->vlan));
+}
+
 /* Some frames go to several: each port gets its own and those it wants of the others, merged in
  * the order of arrival, in one call. */
 static void deliver_flood(struct burst *b)
 {
+	const struct flood_scope scope = flood_scope(b);
 	bool reached[NET_BURST] = {false};
 
 	for (int index = 0; index < (int)b->t->n; index++) {
@@ -392,7 +428,8 @@ static void deliver_flood(struct burst *b)
 		int i = g ? g->first : -1;
 		unsigned n = 0, k = 0;
 
-		if (!to || to->port == b->port || !ready(b, to, g))
+		if (!to || to->port == b->port || (!g && out_of_scope(&scope, to)) ||
+		    !ready(b, to, g))
 			continue;
 		while (i >= 0 || k < b->n_flood) {
 			if (i >= 0 && (k == b->n_flood || i < b->flood[k])) {

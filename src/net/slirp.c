@@ -11,6 +11,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <glib.h>
 #include <libslirp.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -70,6 +71,8 @@ struct user {
 	unsigned n_fds, fds_size;
 	struct pollfd *fds;
 };
+
+static guint log_handler; /* of the process; control only */
 
 static struct user *port_user(const struct net_port *port)
 {
@@ -147,7 +150,8 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 	struct net_frame *f;
 	unsigned i;
 
-	if (len > USER_FRAME)
+	/* Only between start and stop is there a port to send from. */
+	if (len > USER_FRAME || !user->worker || atomic_load(&user->stop))
 		return (ssize_t)len;
 	if (user->n_batch == NET_BURST)
 		flush_batch(user);
@@ -170,7 +174,7 @@ static void guest_error(const char *msg, void *opaque)
 {
 	struct user *user = opaque;
 
-	log_guest(&user->error_limit, "%s: %s", net_port_name(user->up->port), msg);
+	log_guest(&user->error_limit, "%s/uplink: %s", user->up->sw->name, msg);
 }
 
 static int64_t clock_get_ns(void *opaque)
@@ -327,10 +331,12 @@ static void drain_ring(struct user *user)
 /* True when there is nothing for slirp: from now on deliver() wakes us. */
 static bool prepare_sleep(struct user *user)
 {
+	bool empty;
+
 	pthread_mutex_lock(&user->lock);
-	user->sleeping = user->head == user->tail;
+	empty = user->sleeping = user->head == user->tail;
 	pthread_mutex_unlock(&user->lock);
-	return user->sleeping;
+	return empty;
 }
 
 static int wait_fds(struct user *user, uint32_t timeout_ms)
@@ -476,6 +482,14 @@ static int add_forward(struct net_uplink *up, struct user *user,
 	return 0;
 }
 
+/* What slirp logs through glib, a guest may have caused. */
+static void slirp_log(const gchar *domain, GLogLevelFlags level, const gchar *msg, gpointer opaque)
+{
+	static struct log_limit limit;
+
+	log_guest(&limit, "libslirp: %s", msg);
+}
+
 static int slirp_start(struct net_uplink *up, struct user *user)
 {
 	SlirpConfig sc = {
@@ -491,6 +505,8 @@ static int slirp_start(struct net_uplink *up, struct user *user)
 		err = config_ipv6(up, &sc);
 	if (err)
 		return err;
+	if (!log_handler)
+		log_handler = g_log_set_handler("Slirp", G_LOG_LEVEL_MASK, slirp_log, NULL);
 	user->slirp = slirp_new(&sc, &slirp_callbacks, user);
 	if (!user->slirp)
 		return uplink_fail(up, -EINVAL, "libslirp refused the configuration");

@@ -110,7 +110,10 @@ int main(void)
 	measure("one receiver, same port VLAN", ports[200].port);
 	for (unsigned i = 0; i < NET_BURST; i++)
 		memcpy(net_frame_head(&templ[i]), mac_bcast, 6);
-	measure("broadcast in a VLAN of two, 256 ports", ports[200].port);
+	measure("broadcast from a port VLAN to 255, per frame", ports[200].port);
+	for (unsigned i = 0; i < NET_BURST; i++)
+		memcpy(net_frame_head(&templ[i]), mac_other, 6);
+	measure("unknown unicast, nobody promiscuous", ports[200].port);
 	for (unsigned i = 0; i < PORTS; i++)
 		net_port_destroy(ports[i].port);
 	net_switch_destroy(sw);
