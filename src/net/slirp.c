@@ -11,7 +11,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <glib.h>
 #include <libslirp.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "net/slirp_log.h"
 #include "net/uplink_impl.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -71,8 +71,6 @@ struct user {
 	unsigned n_fds, fds_size;
 	struct pollfd *fds;
 };
-
-static guint log_handler; /* of the process; control only */
 
 static struct user *port_user(const struct net_port *port)
 {
@@ -482,14 +480,6 @@ static int add_forward(struct net_uplink *up, struct user *user,
 	return 0;
 }
 
-/* What slirp logs through glib, a guest may have caused. */
-static void slirp_log(const gchar *domain, GLogLevelFlags level, const gchar *msg, gpointer opaque)
-{
-	static struct log_limit limit;
-
-	log_guest(&limit, "libslirp: %s", msg);
-}
-
 static int slirp_start(struct net_uplink *up, struct user *user)
 {
 	SlirpConfig sc = {
@@ -505,8 +495,7 @@ static int slirp_start(struct net_uplink *up, struct user *user)
 		err = config_ipv6(up, &sc);
 	if (err)
 		return err;
-	if (!log_handler)
-		log_handler = g_log_set_handler("Slirp", G_LOG_LEVEL_MASK, slirp_log, NULL);
+	slirp_log_init();
 	user->slirp = slirp_new(&sc, &slirp_callbacks, user);
 	if (!user->slirp)
 		return uplink_fail(up, -EINVAL, "libslirp refused the configuration");
