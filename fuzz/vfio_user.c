@@ -74,7 +74,7 @@ static void setup(void)
 	kinds[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	kinds[3] = open("/", O_RDONLY | O_CLOEXEC);
 	if (ftruncate(kinds[1], 1 << 20) || dma_init() || pci_function_create(&desc, &fn) ||
-	    vfu_remote_create(&remote))
+	    vfu_remote_create("fuzz", &remote))
 		abort();
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/log.h"
 #include "util/util.h"
 
 #define PROBE_LEN 4u
@@ -37,6 +38,7 @@ struct slot {
 };
 
 struct vfu_remote {
+	const char *name;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	int event_fd;
@@ -65,13 +67,14 @@ static void kick(struct vfu_remote *r)
 	(void)n; /* a full counter is readable too */
 }
 
-int vfu_remote_create(struct vfu_remote **out)
+int vfu_remote_create(const char *name, struct vfu_remote **out)
 {
 	struct vfu_remote *r = calloc(1, sizeof(*r));
 	pthread_condattr_t attr;
 
 	if (!r)
 		return -ENOMEM;
+	r->name = name;
 	r->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (r->event_fd < 0) {
 		int err = errno;
@@ -452,8 +455,11 @@ static int ensure_layout(struct vfu_remote *r, uint64_t iova)
 	/* Regions are made of pages: 4 aligned bytes lie in one. */
 	err = detect_at(r, (r->probe_valid ? r->probe_iova : iova) & ~3ull, &layout);
 	r->detecting = false;
-	if (!err && r->open)
+	if (!err && r->open) {
 		r->layout = layout;
+		log_info("%s: part of the memory is reached by messages, data at byte %d", r->name,
+			 layout == VFU_LAYOUT_BYTE28 ? 28 : 32);
+	}
 	pthread_cond_broadcast(&r->cond);
 	return err;
 }

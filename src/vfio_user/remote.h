@@ -15,8 +15,8 @@
  * REMOTE_STUCK_MS. All of these give -ECANCELED or -ETIMEDOUT, and the caller may try again.
  *
  * Layout. The specification puts a 64-bit count before the data: data at message byte 32. QEMU
- * (10.1 to 11) declares a 32-bit count, so its data lies at byte 28, in a message of the same
- * size. Which of the two a client speaks is found before its first access:
+ * 11.1.3 was seen to do so; other QEMU sources declare a 32-bit count, so that data lies at byte 28,
+ * in a message of the same size. Which of the two a client speaks is found before its first access:
  *
  *   1. Read 4 bytes at a readable address. The reply's bytes 28..35 hold count-high and data
  *      (specification: 0 and D) or data and padding (QEMU: D and 0, its buffer is cleared). A D
@@ -49,8 +49,9 @@ enum vfu_layout { VFU_LAYOUT_UNKNOWN, VFU_LAYOUT_SPEC, VFU_LAYOUT_BYTE28 };
 /* For dma_space_create(); the opaque is the vfu_remote. */
 extern const struct dma_remote_ops vfu_remote_dma_ops;
 
-/* 0 or -errno. Control, as all below. Starts closed: every access gives -ECANCELED. */
-int vfu_remote_create(struct vfu_remote **out);
+/* 0 or -errno. Control, as all below. Starts closed: every access gives -ECANCELED. name, for the
+ * log, must outlive it. */
+int vfu_remote_create(const char *name, struct vfu_remote **out);
 /* No worker may reach it any more: the dma_space is destroyed. */
 void vfu_remote_destroy(struct vfu_remote *r);
 

@@ -328,7 +328,7 @@ int vfu_server_create(sd_event *event, const struct vfu_server_config *config,
 	srv->name = strdup(config->name);
 	srv->path = strdup(config->path);
 	if (srv->name && srv->path)
-		err = vfu_remote_create(&srv->remote);
+		err = vfu_remote_create(srv->name, &srv->remote);
 	if (!err)
 		err = vfu_listener_open(&srv->listener, srv->path, config->owner, config->group,
 					config->mode);
@@ -377,9 +377,12 @@ void vfu_server_get_status(const struct vfu_server *srv, struct vfu_server_statu
 		const struct dma_view *v = dma_view_get(srv->dma);
 
 		st->dma_regions = v->n;
-		st->remote_memory = v->has_remote;
-		for (uint32_t i = 0; i < v->n; i++)
+		for (uint32_t i = 0; i < v->n; i++) {
 			st->dma_bytes += v->regions[i].size;
+			/* Firmware ROMs never have a descriptor, and nobody misses it. */
+			if (!v->regions[i].ptr && v->regions[i].prot & DMA_PROT_WRITE)
+				st->remote_memory = true;
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ struct vfu_server_status {
 	uint64_t messages;  /* handled since the connection began */
 	uint64_t errors;    /* answered with an errno, or dropped */
 	uint64_t refused;   /* connections refused, ever */
-	bool remote_memory; /* part of the guest's memory has no fd */
+	bool remote_memory; /* writable guest memory without an fd: RAM not shared */
 };
 void vfu_server_get_status(const struct vfu_server *srv, struct vfu_server_status *st);
 const char *vfu_server_path(const struct vfu_server *srv);
