@@ -152,8 +152,8 @@ static int plug_args(struct softiov *s, const char *root, const char *device, st
 
 int softiov_root_plug(struct softiov *s, const char *root, const char *device, char why[WHY_MAX])
 {
-	struct root_entry *e;
-	struct eth_pf *pf;
+	struct root_entry *e = NULL;
+	struct eth_pf *pf = NULL;
 	int r = plug_args(s, root, device, &e, &pf, why);
 
 	if (r)
@@ -166,8 +166,8 @@ int softiov_root_plug(struct softiov *s, const char *root, const char *device, c
 int softiov_root_unplug(struct softiov *s, const char *root, const char *device, bool force,
 			char why[WHY_MAX])
 {
-	struct root_entry *e;
-	struct eth_pf *pf;
+	struct root_entry *e = NULL;
+	struct eth_pf *pf = NULL;
 	int r = plug_args(s, root, device, &e, &pf, why);
 
 	if (r)
