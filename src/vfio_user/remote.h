@@ -15,8 +15,9 @@
  * REMOTE_STUCK_MS. All of these give -ECANCELED or -ETIMEDOUT, and the caller may try again.
  *
  * Layout. The specification puts a 64-bit count before the data: data at message byte 32. QEMU
- * 11.1.3 was seen to do so; other QEMU sources declare a 32-bit count, so that data lies at byte 28,
- * in a message of the same size. Which of the two a client speaks is found before its first access:
+ * 11.1.3 was seen to do so; other QEMU sources declare a 32-bit count, so that data lies at byte
+ * 28, in a message of the same size. Which of the two a client speaks is found before its first
+ * access:
  *
  *   1. Read 4 bytes at a readable address. The reply's bytes 28..35 hold count-high and data
  *      (specification: 0 and D) or data and padding (QEMU: D and 0, its buffer is cleared). A D

@@ -22,6 +22,10 @@
 /* A client that has not said VERSION by then, or takes no byte of what waits for it so long. */
 #define HELLO_US (10 * 1000000ull)
 #define STALL_US (5 * 1000000ull)
+/* Connections taken from the backlog: a flood of them, or a lack of descriptors that makes each
+ * accept fail, must not keep the loop busy. */
+#define ACCEPT_INTERVAL_US 100000ull
+#define ACCEPT_BURST	   50
 
 struct vfu_server {
 	sd_event *event;
@@ -300,6 +304,9 @@ static int add_sources(struct vfu_server *srv)
 	int r = sd_event_add_io(srv->event, &srv->listen_source, srv->listener.fd, EPOLLIN,
 				on_accept, srv);
 
+	if (r >= 0)
+		r = sd_event_source_set_ratelimit(srv->listen_source, ACCEPT_INTERVAL_US,
+						  ACCEPT_BURST);
 	if (r >= 0)
 		r = sd_event_add_io(srv->event, &srv->remote_source,
 				    vfu_remote_event_fd(srv->remote), EPOLLIN, on_remote, srv);
