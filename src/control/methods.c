@@ -126,12 +126,59 @@ static void add_root(void *opaque, const struct root_info *r)
 	add_name(opaque, r->name);
 }
 
+struct find_device {
+	const char *name;
+	size_t len; /* of the device's part of it */
+	bool found;
+	unsigned num_vfs, total_vfs;
+};
+
+static void find_device(void *opaque, const struct device_info *d)
+{
+	struct find_device *f = opaque;
+
+	if (strlen(d->name) != f->len || memcmp(d->name, f->name, f->len))
+		return;
+	f->found = true;
+	f->num_vfs = d->num_vfs;
+	f->total_vfs = d->total_vfs;
+}
+
+/* "nic0/vf9" of a device with fewer: the advice is how to get it. False: something else. */
+static bool no_such_vf(const struct control_context *ctx, const char *name,
+		       char why[CONTROL_WHY_MAX])
+{
+	const char *slash = strstr(name, "/vf");
+	struct find_device f = {.name = name, .len = slash ? (size_t)(slash - name) : 0};
+	uint64_t index;
+
+	if (!slash || text_uint(slash + 3, &index))
+		return false;
+	softiov_for_each_device(ctx->softiov, find_device, &f);
+	if (!f.found)
+		return false;
+	if (index < f.total_vfs)
+		snprintf(why, CONTROL_WHY_MAX,
+			 "%s: no such function: %.*s has %u VFs: softiov device set %.*s num-vfs "
+			 "%u, or in the root that holds it: sriov_numvfs",
+			 name, (int)f.len, name, f.num_vfs, (int)f.len, name, (unsigned)index + 1);
+	else
+		snprintf(why, CONTROL_WHY_MAX,
+			 "%s: no such function: %.*s has at most %u VFs: raise total-vfs in the "
+			 "configuration and start the daemon again",
+			 name, (int)f.len, name, f.total_vfs);
+	return true;
+}
+
 int control_no_such(const struct control_context *ctx, const char *name, const char *kinds,
 		    char why[CONTROL_WHY_MAX])
 {
-	struct names *names = calloc(1, sizeof(*names));
+	struct names *names;
 	const char *near = NULL;
 
+	if (no_such_vf(ctx, name, why))
+		return -ENOENT;
+	names = calloc(1, sizeof(*names));
 	if (names) {
 		softiov_for_each_device(ctx->softiov, add_device, names);
 		softiov_for_each_root(ctx->softiov, add_root, names);

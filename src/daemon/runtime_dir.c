@@ -66,9 +66,9 @@ int runtime_dir_open(const char *dir)
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		n = read(fd, pid, sizeof(pid) - 1);
 		pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-		log_error("runtime directory %s: another softiovd%s%s uses it: end that one, or "
+		log_error("runtime directory %s: another softiovd%s%s%s uses it: end that one, or "
 			  "give this one its own with --runtime-dir",
-			  dir, pid[0] ? ", pid " : "", pid);
+			  dir, pid[0] ? ", pid " : "", pid, pid[0] ? "," : "");
 		close(fd);
 		return -EADDRINUSE;
 	}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* softiovd and softiov as a user runs them: daemon_test SOFTIOVD SOFTIOV. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "util/clock.h"
+
+#define WAIT_NS (20 * NS_PER_S) /* generous: sanitizers, a busy machine */
+
+static const char *softiovd, *softiov;
+static char dir[25], config[40], xdg[40];
+static pid_t daemon_pid;
+static char out[256 << 10]; /* of the last command, both streams */
+
+static const char first_config[] = "devices:\n"
+				   "  nic0:\n"
+				   "    type: ethernet\n"
+				   "    total-vfs: 8\n"
+				   "    num-vfs: 2\n"
+				   "    vfs: {0: {mac: \"02:00:00:00:00:10\", vlan: 100}}\n"
+				   "  nic1: {type: ethernet, total-vfs: 4}\n"
+				   "roots:\n"
+				   "  host0: {devices: [nic1]}\n";
+
+static void write_config(const char *text)
+{
+	FILE *f = fopen(config, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static pid_t spawn(int out_fd, const char *const *argv)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	dup2(out_fd, 1);
+	dup2(out_fd, 2);
+	setenv("XDG_RUNTIME_DIR", xdg, 1);
+	unsetenv("NOTIFY_SOCKET");
+	unsetenv("JOURNAL_STREAM");
+	execv(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+/* Runs to its end; the exit status, output in out. */
+static int run(const char *const *argv)
+{
+	size_t n = 0;
+	ssize_t got;
+	int fds[2], status;
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = spawn(fds[1], argv);
+	close(fds[1]);
+	while ((got = read(fds[0], out + n, sizeof(out) - 1 - n)) > 0)
+		n += (size_t)got;
+	out[n] = '\0';
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+#define CLI(...) run((const char *const[]){softiov, __VA_ARGS__, NULL})
+
+/* Must succeed; the parsed output. */
+static json_t *cli_json(const char *const *argv)
+{
+	json_t *v;
+
+	if (run(argv))
+		fail_msg("%s: %s", argv[1], out);
+	v = json_loads(out, 0, NULL);
+	if (!v)
+		fail_msg("%s: not JSON: %s", argv[1], out);
+	return v;
+}
+
+#define CLI_JSON(...) cli_json((const char *const[]){softiov, __VA_ARGS__, "-j", NULL})
+
+static void expect(const char *text)
+{
+	if (!strstr(out, text))
+		fail_msg("no \"%s\" in:\n%s", text, out);
+}
+
+static int start_daemon(void **state)
+{
+	const char *const argv[] = {softiovd, "-c", config, NULL};
+	uint64_t end = clock_now_ns() + WAIT_NS;
+	char path[128];
+	int fd;
+
+	strcpy(dir, "/tmp/softiov-test-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(config, sizeof(config), "%s/nic.yaml", dir);
+	snprintf(xdg, sizeof(xdg), "%s/xdg", dir);
+	if (mkdir(xdg, 0700))
+		return -1;
+	write_config(first_config);
+	snprintf(path, sizeof(path), "%s/log", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	daemon_pid = spawn(fd, argv);
+	close(fd);
+	while (CLI("version") != 0) {
+		if (clock_now_ns() > end || waitpid(daemon_pid, NULL, WNOHANG))
+			return -1;
+		usleep(20000);
+	}
+	return 0;
+}
+
+static int stop_daemon(void **state)
+{
+	char command[128];
+	int status = 0;
+
+	kill(daemon_pid, SIGTERM);
+	if (waitpid(daemon_pid, &status, 0) != daemon_pid || status) {
+		snprintf(command, sizeof(command), "cat %s/log", dir);
+		if (system(command))
+			perror("cat");
+		return -1;
+	}
+	/* It takes its sockets with it. */
+	snprintf(command, sizeof(command), "%s/softiov/control.sock", xdg);
+	if (!access(command, F_OK))
+		return -1;
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static json_t *named(json_t *list, const char *name)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) if (!strcmp(json_string_value(json_object_get(o, "name")),
+						   name)) return o;
+	return NULL;
+}
+
+static void show_lists_what_the_file_says(void **state)
+{
+	json_t *all = CLI_JSON("show");
+	json_t *functions = json_object_get(all, "functions");
+	json_t *vf0 = named(functions, "nic0/vf0");
+
+	assert_int_equal(json_array_size(json_object_get(all, "devices")), 2);
+	assert_non_null(vf0);
+	assert_non_null(named(functions, "nic0/pf"));
+	assert_non_null(named(functions, "nic0/vf1"));
+	assert_null(named(functions, "nic0/vf2"));
+	assert_string_equal(json_string_value(json_object_get(vf0, "mac")), "02:00:00:00:00:10");
+	assert_int_equal(json_integer_value(json_object_get(vf0, "vlan")), 100);
+	assert_string_equal(json_string_value(json_object_get(vf0, "holder")), "none");
+	json_decref(all);
+	assert_int_equal(CLI("show"), 0);
+	expect("FUNCTION");
+	expect("host0");
+	assert_int_equal(CLI("show", "nic0/vf0"), 0);
+	expect("02:00:00:00:00:10, set by the administrator");
+	for (unsigned i = 0; i < 6; i++) {
+		static const char *const kinds[] = {"devices", "functions", "ports",
+						    "roots",   "workers",   "fdb"};
+
+		assert_int_equal(CLI("show", kinds[i]), 0);
+		json_decref(CLI_JSON("show", kinds[i]));
+	}
+}
+
+static void sockets_are_private(void **state)
+{
+	static const char *const names[] = {"control.sock", "nic0/vf0.sock", "host0.sock"};
+	char path[160];
+	struct stat st;
+
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/softiov/%s", xdg, names[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
+}
+
+static void vf_set_changes_what_show_tells(void **state)
+{
+	json_t *list, *vf;
+
+	assert_int_equal(CLI("vf", "set", "nic0/vf1", "vlan", "7", "qos", "2", "proto", "802.1ad",
+			     "spoofchk", "off", "trust", "on", "link-state", "disable"),
+			 0);
+	list = CLI_JSON("show", "functions", "nic0");
+	vf = named(list, "nic0/vf1");
+	assert_int_equal(json_integer_value(json_object_get(vf, "vlan")), 7);
+	assert_int_equal(json_integer_value(json_object_get(vf, "qos")), 2);
+	assert_string_equal(json_string_value(json_object_get(vf, "proto")), "802.1ad");
+	assert_true(json_is_false(json_object_get(vf, "spoofchk")));
+	assert_true(json_is_true(json_object_get(vf, "trust")));
+	assert_string_equal(json_string_value(json_object_get(vf, "link")), "down");
+	json_decref(list);
+	assert_int_equal(CLI("vf", "set", "nic0/vf1", "mac", "02:00:00:00:00:10"), 1);
+	assert_int_equal(CLI("vf", "set", "nic0/vf1", "trunk", "5"), 1);
+	expect("vlan and trunk exclude each other");
+	assert_int_equal(
+		CLI("vf", "set", "nic0/vf1", "vlan", "0", "trunk", "5-6", "link-state", "auto"), 0);
+	assert_int_equal(CLI("vf", "set", "nic0/vf7", "vlan", "0"), 1);
+	expect("nic0/vf7: no such function: nic0 has 2 VFs: softiov device set nic0 num-vfs 8");
+}
+
+static void num_vfs_grows_and_shrinks(void **state)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/softiov/nic0/vf3.sock", xdg);
+	assert_int_equal(CLI("device", "set", "nic0", "num-vfs", "4"), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(CLI("device", "set", "nic0", "num-vfs", "2"), 0);
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_int_equal(CLI("device", "set", "nic0", "num-vfs", "9"), 1);
+	assert_int_equal(CLI("device", "set", "nic1", "num-vfs", "1"), 1);
+	expect("host0");
+}
+
+static void stats_count_by_reason(void **state)
+{
+	json_t *st = CLI_JSON("stats");
+	json_t *vf = named(json_object_get(st, "functions"), "nic0/vf0");
+
+	assert_true(json_is_integer(json_object_get(vf, "rx-packets")));
+	assert_true(json_is_integer(json_object_get(json_object_get(vf, "drops"), "tx-spoof-mac")));
+	assert_int_equal(json_array_size(json_object_get(st, "workers")), 1);
+	json_decref(st);
+	assert_int_equal(CLI("stats"), 0);
+	expect("WHY DROPPED");
+	assert_int_equal(CLI("stats", "nic0/vf0"), 0);
+	expect("rx-no-buffer");
+	assert_int_equal(CLI("stats", "clear"), 0);
+	assert_int_equal(CLI("stats", "nic7"), 1);
+	expect("did you mean nic");
+}
+
+static void lspci_dumps_all_views(void **state)
+{
+	char path[160];
+
+	assert_int_equal(CLI("lspci", "nic0/vf0"), 0);
+	expect("00: f4 1a 41 10");
+	assert_int_equal(CLI("lspci", "nic0/vf0", "--bus"), 0);
+	expect("00: ff ff ff ff");
+	assert_int_equal(CLI("lspci", "host0"), 0);
+	assert_int_equal(CLI("lspci"), 0);
+	snprintf(path, sizeof(path), "%s/softiov/nic0/vf0.sock", xdg);
+	assert_int_equal(CLI("lspci", "--socket", path), 0);
+	expect("000: f4 1a 41 10");
+}
+
+static void attach_args_name_the_socket(void **state)
+{
+	assert_int_equal(CLI("attach-args", "nic0/vf0"), 0);
+	expect("/softiov/nic0/vf0.sock\"}");
+	assert_int_equal(CLI("attach-args", "host0", "--vmm", "libvirt"), 0);
+	expect("/softiov/host0.sock");
+	assert_int_equal(CLI("attach-args", "nic1/pf"), 1);
+	expect("softiov attach-args host0");
+	assert_int_equal(CLI("attach-args", "host0", "--vmm", "bochs"), 2);
+}
+
+static void reload_applies_or_says_why_not(void **state)
+{
+	json_t *list;
+
+	write_config("devices: {nic0: {type: ethernet, mtus: 3}}\n");
+	assert_int_equal(CLI("reload"), 1);
+	expect("nic.yaml:1: nic0.mtus: unknown key: did you mean \"mtu\"?");
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8, num-vfs: 3,\n"
+		     "         vfs: {0: {mac: \"02:00:00:00:00:10\", vlan: 200}}}\n"
+		     "  nic1: {type: ethernet, total-vfs: 4}\n"
+		     "roots:\n"
+		     "  host0: {devices: [nic1]}\n");
+	assert_int_equal(CLI("reload"), 0);
+	list = CLI_JSON("show", "functions", "nic0");
+	assert_non_null(named(list, "nic0/vf2"));
+	assert_int_equal(json_integer_value(json_object_get(named(list, "nic0/vf0"), "vlan")), 200);
+	json_decref(list);
+}
+
+static void a_second_daemon_is_refused(void **state)
+{
+	const char *const argv[] = {softiovd, "-c", config, NULL};
+	char pid[64];
+
+	assert_int_equal(run(argv), 1);
+	snprintf(pid, sizeof(pid), "another softiovd, pid %d, uses it", (int)daemon_pid);
+	expect(pid);
+}
+
+static void check_and_help_start_nothing(void **state)
+{
+	const char *const check[] = {softiovd, "-c", config, "--check", NULL};
+	const char *const nothing[] = {softiovd, NULL};
+	const char *const missing[] = {softiovd, "-c", "/nonexistent", NULL};
+
+	assert_int_equal(run(check), 0);
+	expect("good: 2 devices with up to 12 VFs, 1 root");
+	assert_int_equal(run(nothing), 2);
+	assert_int_equal(run(missing), 3);
+	assert_int_equal(CLI("help"), 0);
+	assert_int_equal(CLI("vf", "set", "--help"), 0);
+	expect("softiov vf set nic0/vf3 vlan 100 qos 3");
+	assert_int_equal(CLI("shwo"), 2);
+	expect("did you mean \"softiov show\"?");
+	assert_int_equal(CLI("-s", "/nonexistent", "show"), 3);
+	expect("cannot reach the daemon at /nonexistent/control.sock");
+}
+
+static int connect_control(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/softiov/control.sock", xdg);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* Requests in one go, answers in order; a client that floods is cut off, others are served. */
+static void the_control_socket_stands_rough_clients(void **state)
+{
+	static const char two[] = "{\"id\":1,\"method\":\"version\"}\n"
+				  "nonsense\n"
+				  "{\"method\":\"version\"}\n"
+				  "{\"id\":2,\"method\":\"version\"}\n";
+	static char junk[100 << 10];
+	char buf[4096];
+	size_t n = 0;
+	int fd = connect_control(), idle = connect_control();
+
+	assert_int_equal(write(fd, two, sizeof(two) - 1), sizeof(two) - 1);
+	shutdown(fd, SHUT_WR);
+	for (ssize_t got; (got = read(fd, buf + n, sizeof(buf) - 1 - n)) > 0;)
+		n += (size_t)got;
+	buf[n] = '\0';
+	close(fd);
+	assert_non_null(strstr(buf, "\"id\":1,\"result\""));
+	assert_non_null(strstr(buf, "\"id\":null,\"error\":{\"code\":-32700"));
+	assert_non_null(strstr(buf, "\"id\":2,\"result\""));
+
+	fd = connect_control();
+	memset(junk, 'x', sizeof(junk));
+	n = 0;
+	for (ssize_t got; n < sizeof(junk); n += (size_t)got) {
+		got = send(fd, junk + n, sizeof(junk) - n, MSG_NOSIGNAL);
+		if (got < 0)
+			break; /* cut off meanwhile */
+	}
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+	close(fd);
+	assert_int_equal(CLI("version"), 0);
+	close(idle);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(show_lists_what_the_file_says),
+		cmocka_unit_test(sockets_are_private),
+		cmocka_unit_test(vf_set_changes_what_show_tells),
+		cmocka_unit_test(num_vfs_grows_and_shrinks),
+		cmocka_unit_test(stats_count_by_reason),
+		cmocka_unit_test(lspci_dumps_all_views),
+		cmocka_unit_test(attach_args_name_the_socket),
+		cmocka_unit_test(reload_applies_or_says_why_not),
+		cmocka_unit_test(a_second_daemon_is_refused),
+		cmocka_unit_test(check_and_help_start_nothing),
+		cmocka_unit_test(the_control_socket_stands_rough_clients),
+	};
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: %s SOFTIOVD SOFTIOV\n", argv[0]);
+		return 2;
+	}
+	softiovd = argv[1];
+	softiov = argv[2];
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
+}
