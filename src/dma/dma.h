@@ -56,7 +56,7 @@ struct dma_region {
 struct dma_view {
 	uint64_t generation; /* differs from every other view's, in any space; never 0 */
 	uint32_t n;
-	bool has_remote;
+	bool has_remote; /* some region has no pointer; with QEMU always, for its firmware ROMs */
 	struct dma_region regions[];
 };
 
