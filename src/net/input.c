@@ -161,7 +161,7 @@ static bool wants(const struct net_view *to, const struct net_frame *f, const st
 	} else if (c->dst == MAC_BROADCAST) {
 		if (to->filter.nobcast && !to->all)
 			return false;
-	} else if (!to->all && !to->filter.promisc) {
+	} else if (!to->all && !to->promisc) {
 		if (to->filter.nomulti || (!to->allmulti && !multicast_listed(to, c->dst)))
 			return false;
 	}

@@ -68,6 +68,7 @@ struct net_view {
 	bool flood; /* gets unknown unicast: uplink, or granted promiscuity */
 	bool all;   /* granted promiscuity: no filter of its own */
 	bool allmulti;
+	bool promisc;  /* as asked, not granted: covers multicast */
 	bool filtered; /* nouni or vlan_filter is to be looked at for unicast */
 	unsigned n_multi;
 	uint64_t multi_bloom;

@@ -189,7 +189,8 @@ static void fix_l4(struct cutter *c, uint32_t payload, bool first, bool last)
 	memcpy(c->hdr + c->csum_field, &partial, sizeof(partial));
 }
 
-/* The sum over header and payload, into the private header (before it is copied to the head). */
+/* The sum over header (of even length) and payload, into the private header, before that is copied
+ * to the head. */
 static void complete(struct cutter *c, const struct net_frame *seg, uint32_t payload_head)
 {
 	uint64_t sum = csum_add(0, c->hdr + c->h.l4_off, c->hdr_len - c->h.l4_off);
@@ -197,8 +198,6 @@ static void complete(struct cutter *c, const struct net_frame *seg, uint32_t pay
 	uint64_t rest = csum_add_frame(0, seg, payload_head, payload);
 	uint16_t v;
 
-	if ((c->hdr_len - c->h.l4_off) & 1)
-		rest = csum_odd(rest);
 	v = (uint16_t)~csum_fold(csum_add64(sum, rest));
 	if (!v)
 		v = 0xffff;

@@ -20,10 +20,11 @@ static void view_filter(struct net_view *v)
 	const struct net_filter *f = &v->filter;
 	bool trusted = v->policy.trust || v->uplink;
 
-	/* Promiscuity as asked covers every multicast; unicast of others takes trust. */
+	/* Unicast of others takes trust; every multicast, which promiscuity means too, does not. */
 	v->all = v->uplink || (trusted && f->promisc);
 	v->flood = v->all || (trusted && f->alluni && !f->nouni);
-	v->allmulti = f->allmulti || f->promisc;
+	v->allmulti = f->allmulti;
+	v->promisc = f->promisc;
 	v->filtered = !v->all && (f->nouni || f->vlan_filter);
 	for (unsigned i = 0; i < f->n_multi && i < NET_FILTER_MACS; i++) {
 		v->multi[v->n_multi] = mac_load(f->multi[i]);

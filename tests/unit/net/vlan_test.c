@@ -353,6 +353,53 @@ static void wrong_vlan_is_unknown(void **state)
 	net_switch_destroy(sw);
 }
 
+/* One address in two VLANs within one burst: what was looked up for one must not serve the other,
+ * for destinations and for learning. */
+static void vlans_mix_in_a_burst(void **state)
+{
+	struct net_frame f[4];
+	struct dummy up, third;
+	uint8_t mac1[6], mac2[6];
+
+	dummy_mac(1, mac1);
+	dummy_mac(2, mac2);
+	assert_int_equal(net_switch_create("nic", &sw), 0);
+	add_kind(&up, UPLINK, 0);
+	add_kind(&third, UPLINK, 0);
+	add_kind(&to, PORT_Q, 2);
+	add_kind(&from, UPLINK, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		frame_eth(&f[i], mac2, mac1, i % 2 ? TAG_Q(101) : Q, 0, 0x88b5, 80);
+		net_frame_head(&f[i])[70] = (uint8_t)i;
+	}
+	net_port_input(from.port, f, 4);
+	assert_int_equal(to.n, 2);
+	assert_int_equal(to.rec[0].data[66], 0);
+	assert_int_equal(to.rec[1].data[66], 2);
+	assert_int_equal(up.n, 2); /* the others are unknown unicast in VLAN 101 */
+	assert_int_equal(rec_tci(&up.rec[0]), 101);
+	/* learnt in both VLANs: back to that uplink only */
+	dummy_clear(&up);
+	dummy_clear(&third);
+	dummy_clear(&from);
+	frame_eth(&f[0], mac1, mac2, 0, 0, 0x88b5, 80);
+	net_port_input(to.port, f, 1);
+	assert_int_equal(from.n, 1);
+	assert_int_equal(up.n, 0);
+	dummy_clear(&from);
+	frame_eth(&f[0], mac1, mac_other, TAG_Q(101), 0, 0x88b5, 80);
+	net_port_input(up.port, f, 1);
+	assert_int_equal(from.n, 1);
+	assert_int_equal(drops(&up, NET_DROP_TX_NO_DEST), 0);
+	assert_int_equal(to.n, 2);
+	assert_int_equal(third.n, 0);
+	dummy_del(&third);
+	dummy_del(&up);
+	dummy_del(&from);
+	dummy_del(&to);
+	net_switch_destroy(sw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +409,7 @@ int main(void)
 		cmocka_unit_test(driver_vlan_filter),
 		cmocka_unit_test(one_address_per_vlan),
 		cmocka_unit_test(wrong_vlan_is_unknown),
+		cmocka_unit_test(vlans_mix_in_a_burst),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
