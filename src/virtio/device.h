@@ -108,9 +108,11 @@ void virtio_device_set_needs_reset(struct virtio_device *vd, const char *why);
 bool virtio_device_broken(const struct virtio_device *vd); /* any thread */
 
 /*
- * The worker that is to serve a queue of this device: one of the pool, or, when part of the
- * client's memory has no pointer, the device's own WORKER_MAY_BLOCK worker (started when first
- * asked for, ended when the function is detached), so that only this function waits.
+ * The worker that is to serve a queue of this device: one of the pool, or, when its queues are
+ * remote (vq_is_remote()), the device's own WORKER_MAY_BLOCK worker (started when first asked for,
+ * ended when the function is detached), so that only this function waits. NULL if it cannot be
+ * started. They are remote when a ring has no pointer at DRIVER_OK, or once a buffer had none
+ * since the function was attached (that device then breaks, and is right after its next reset).
  */
 struct worker *virtio_device_worker(struct virtio_device *vd);
 
