@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "control/text.h"
 #include "util/util.h"
 
 void cli_error(const char *fmt, ...)

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "control/text.h"
 #include "util/util.h"
 
 static const struct {

@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "control/text.h"
+
 #define CONTROL_SOCKET	    "control.sock"
 #define CONTROL_SYSTEM_DIR  "/run/softiov"
 #define CONTROL_LINE_MAX    (64u << 10) /* of a request, newline included */

@@ -20,7 +20,7 @@ static const char usage[] =
 	"Makes SR-IOV devices in software and offers their functions to virtual machines over\n"
 	"vfio-user sockets. Runs in the foreground as an ordinary user; logs to stderr.\n"
 	"\n"
-	"  -c, --config FILE      the configuration, see softiov-config(5) (docs/config.md)\n"
+	"  -c, --config FILE      the configuration; docs/config.md tells what it takes\n"
 	"  -s, --runtime-dir DIR  where the sockets are made; else runtime-dir in the file, else\n"
 	"                         $XDG_RUNTIME_DIR/softiov, else /run/softiov\n"
 	"      --check            check the file, say what is wrong with it, and end\n"
