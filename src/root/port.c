@@ -82,10 +82,11 @@ static void init_express(struct root_port *port)
 		      PCI_EXP_SLTCAP_HPS | PCI_EXP_SLTCAP_HPC | PCI_EXP_SLTCAP_NCCS |
 		      (port->slot + 1) << 19,
 	      0);
+	/* Powered even when empty: a guest without a hot-plug driver finds by a rescan what came.
+	 */
 	set16(port, CAP_EXP + PCI_EXP_SLTCTL,
 	      PCI_EXP_SLTCTL_ATTN_IND_OFF |
-		      (port->present ? PCI_EXP_SLTCTL_PWR_IND_ON
-				     : PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PCC),
+		      (port->present ? PCI_EXP_SLTCTL_PWR_IND_ON : PCI_EXP_SLTCTL_PWR_IND_OFF),
 	      0x17ff);
 	put_le16(port->w1c + CAP_EXP + PCI_EXP_SLTSTA,
 		 PCI_EXP_SLTSTA_ABP | PCI_EXP_SLTSTA_PFD | PCI_EXP_SLTSTA_MRLSC |
@@ -161,8 +162,10 @@ static bool slot_wants_interrupt(const struct root_port *port)
 static void notify_if(struct root_port *port, bool wanted_before)
 {
 	uint16_t flags = get_le16(port->cfg + CAP_MSI + PCI_MSI_FLAGS);
+	uint16_t command = get_le16(port->cfg + PCI_COMMAND);
 
-	if (!slot_wants_interrupt(port) || wanted_before || !(flags & PCI_MSI_FLAGS_ENABLE))
+	if (!slot_wants_interrupt(port) || wanted_before || !(flags & PCI_MSI_FLAGS_ENABLE) ||
+	    !(command & PCI_COMMAND_MASTER))
 		return;
 	port->ops->msi(port, get_le64(port->cfg + MSI_ADDR), get_le16(port->cfg + MSI_DATA));
 }
@@ -189,14 +192,13 @@ static void store(struct root_port *port, unsigned off, const uint8_t *src, unsi
 
 void root_port_write(struct root_port *port, unsigned off, const void *buf, unsigned len)
 {
-	bool powered = root_port_powered(port), link = root_port_link_up(port);
-	bool wanted = slot_wants_interrupt(port);
+	bool link = root_port_link_up(port), wanted = slot_wants_interrupt(port);
 	bool in_reset = get_le16(port->cfg + PCI_BRIDGE_CONTROL) & PCI_BRIDGE_CTL_BUS_RESET;
 
 	store(port, off, buf, len);
-	if (powered != root_port_powered(port) && port->present)
-		port->ops->power(port, !powered);
 	refresh(port);
+	if (link && !root_port_link_up(port))
+		port->ops->bus_reset(port);
 	if (link != root_port_link_up(port))
 		raise_events(port, PCI_EXP_SLTSTA_DLLSC);
 	else
@@ -220,14 +222,14 @@ bool root_port_ari(const struct root_port *port)
 	return get_le16(port->cfg + CAP_EXP + PCI_EXP_DEVCTL2) & PCI_EXP_DEVCTL2_ARI;
 }
 
-bool root_port_powered(const struct root_port *port)
+static bool powered(const struct root_port *port)
 {
 	return !(slot_control(port) & PCI_EXP_SLTCTL_PCC);
 }
 
 bool root_port_link_up(const struct root_port *port)
 {
-	return port->present && root_port_powered(port) &&
+	return port->present && powered(port) &&
 	       !(get_le16(port->cfg + CAP_EXP + PCI_EXP_LNKCTL) & PCI_EXP_LNKCTL_LD);
 }
 
@@ -268,6 +270,10 @@ void root_port_set_present(struct root_port *port, bool present, bool quiet)
 	refresh(port);
 	if (link != root_port_link_up(port))
 		events |= PCI_EXP_SLTSTA_DLLSC;
+	/* Where a slot has a button, Linux enables the button's interrupt in place of presence's:
+	 * it would not notice what is put into a slot that it has powered off. */
+	else if (present)
+		events |= PCI_EXP_SLTSTA_ABP;
 	raise_events(port, events);
 }
 

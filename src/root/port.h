@@ -14,10 +14,9 @@
 struct root_port;
 
 struct root_port_ops {
-	/* Secondary Bus Reset was asserted: reset what is in the slot. */
+	/* Secondary Bus Reset was asserted, or the link went down by the guest's doing (slot power,
+	 * Link Disable): reset what is in the slot (PCIe Base 6.6.1). */
 	void (*bus_reset)(struct root_port *port);
-	/* The slot's power was switched off, or on again. */
-	void (*power)(struct root_port *port, bool on);
 	/* The port wants its MSI delivered. */
 	void (*msi)(struct root_port *port, uint64_t addr, uint32_t data);
 };
@@ -44,7 +43,6 @@ void root_port_write(struct root_port *port, unsigned off, const void *buf, unsi
 uint8_t root_port_secondary(const struct root_port *port);
 uint8_t root_port_subordinate(const struct root_port *port);
 bool root_port_ari(const struct root_port *port); /* ARI Forwarding Enable */
-bool root_port_powered(const struct root_port *port);
 /* Present, powered, link not disabled: configuration requests are forwarded. */
 bool root_port_link_up(const struct root_port *port);
 /* [addr, addr + len) lies in an enabled memory window. */

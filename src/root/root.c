@@ -8,12 +8,15 @@
 
 #include "root/root_internal.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 #include "util/util.h"
-#include "worker/worker.h"
 
 #define VECTORS_DEFAULT 64
-#define VECTORS_MAX	128 /* what fits the destination ID of a remapped message, halved */
 #define SLOTS_DEFAULT	4
+
+/* Linux waits 5 s after the button before it acts, then needs a few more; a second press within
+ * the first means never mind, and one that is seen after it has powered the slot off means on. */
+#define ASK_AGAIN_NS (20 * NS_PER_S)
 
 static bool bit_test(const uint8_t *bits, unsigned i)
 {
@@ -131,6 +134,7 @@ void root_reset_children(struct root *r, enum pci_reset kind)
 		if (r->slots[i].pf)
 			pci_function_reset(r->slots[i].pf, kind);
 		root_port_reset(&r->slots[i].port);
+		r->slots[i].asked_ns = 0;
 	}
 }
 
@@ -139,14 +143,6 @@ static void port_bus_reset(struct root_port *port)
 	struct root_slot *slot = port->opaque;
 
 	if (slot->pf)
-		pci_function_reset(slot->pf, PCI_RESET_BUS);
-}
-
-static void port_power(struct root_port *port, bool on)
-{
-	struct root_slot *slot = port->opaque;
-
-	if (!on && slot->pf)
 		pci_function_reset(slot->pf, PCI_RESET_BUS);
 }
 
@@ -161,7 +157,6 @@ static void port_msi(struct root_port *port, uint64_t addr, uint32_t data)
 
 static const struct root_port_ops port_ops = {
 	.bus_reset = port_bus_reset,
-	.power = port_power,
 	.msi = port_msi,
 };
 
@@ -182,7 +177,7 @@ int root_create(sd_event *event, const struct root_config *cfg, struct root **ou
 	struct root *r;
 	int err;
 
-	if (vectors > VECTORS_MAX || slots > ROOT_SLOTS_MAX)
+	if (vectors > ROOT_VECTORS_MAX || slots > ROOT_SLOTS_MAX)
 		return -EINVAL;
 	r = calloc(1, sizeof(*r));
 	if (!r)
@@ -235,6 +230,8 @@ static bool client_is_there(const struct root *r)
 
 int root_add_pf(struct root *r, struct pci_function *pf, unsigned *slot)
 {
+	if (slot_of(r, pf))
+		return -EEXIST;
 	if (pci_function_owner(pf) != PCI_OWNER_NONE)
 		return -EBUSY;
 	for (unsigned i = 0; i < r->n_slots; i++) {
@@ -243,6 +240,7 @@ int root_add_pf(struct root *r, struct pci_function *pf, unsigned *slot)
 		if (s->pf)
 			continue;
 		s->pf = pf;
+		s->asked_ns = 0;
 		memset(s->lent, 0, sizeof(s->lent));
 		attach_child(r, pf);
 		for (unsigned v = 0; v < pci_pf_num_vfs(pf); v++)
@@ -272,6 +270,16 @@ static bool slot_in_use(const struct root_slot *slot)
 	return false;
 }
 
+static void ask_guest(struct root_slot *slot)
+{
+	uint64_t now = clock_now_ns();
+
+	if (slot->asked_ns && now - slot->asked_ns < ASK_AGAIN_NS)
+		return;
+	slot->asked_ns = now;
+	root_port_press_button(&slot->port);
+}
+
 int root_remove_pf(struct root *r, struct pci_function *pf, bool force)
 {
 	struct root_slot *slot = slot_of(r, pf);
@@ -280,7 +288,7 @@ int root_remove_pf(struct root *r, struct pci_function *pf, bool force)
 	if (!slot)
 		return -ENOENT;
 	if (!force && !quiet && slot_in_use(slot)) {
-		root_port_press_button(&slot->port);
+		ask_guest(slot);
 		return -EBUSY;
 	}
 	r->last_hit = NULL;

@@ -24,15 +24,16 @@
 #include "pci/function.h"
 #include "vfio_user/server.h"
 
-#define ROOT_SLOTS_MAX 16
+#define ROOT_SLOTS_MAX	 16
+#define ROOT_VECTORS_MAX 128 /* half of what the destination ID of a remapped message can name */
 
 struct root;
 
 struct root_config {
 	const char *name;		 /* "host0" */
 	struct vfu_server_config socket; /* its name field is ignored */
-	unsigned vectors;		 /* MSI-X vectors of the endpoint; 0: 64; at most 128 */
-	unsigned slots;			 /* root ports; 0: 4 */
+	unsigned vectors; /* MSI-X vectors of the endpoint; 0: 64; at most ROOT_VECTORS_MAX */
+	unsigned slots;	  /* root ports; 0: 4; at most ROOT_SLOTS_MAX */
 };
 
 /* 0 or -errno. The socket listens at once. */
@@ -43,14 +44,14 @@ void root_destroy(struct root *r);
 /*
  * Puts a PF behind a root port: before the client comes, cold; afterwards as hot-plug (presence
  * detect changed and an interrupt; the guest's pciehp brings it up). VFs that exist already come
- * along. -ENOSPC: no slot; -EBUSY: the PF is owned.
+ * along. -ENOSPC: no slot; -EBUSY: the PF is owned; -EEXIST: it is in this root.
  */
 int root_add_pf(struct root *r, struct pci_function *pf, unsigned *slot);
 /*
  * Takes the PF and its VFs out. Presents an attention-button/presence change; when force is false
  * and a driver in the guest still uses any of the functions: -EBUSY after having asked (press of
- * the attention button), to be called again. With force the functions vanish as in a surprise
- * removal.
+ * the attention button, once in 20 s), to be called again. With force the functions vanish as in a
+ * surprise removal.
  */
 int root_remove_pf(struct root *r, struct pci_function *pf, bool force);
 

@@ -17,6 +17,7 @@ struct root_slot {
 	struct root *root;
 	struct root_port port;
 	struct pci_function *pf; /* NULL: empty */
+	uint64_t asked_ns;	 /* when the guest was last asked to let go of it; 0: not */
 	/* Bit per VF of the PF: lent, and so absent here. */
 	uint8_t lent[PCI_TOTAL_VFS_MAX / 8];
 };
