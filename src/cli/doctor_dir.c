@@ -77,10 +77,11 @@ static void scan_dir(struct scan *s, const char *dir, unsigned depth)
 static void check_sockets(struct doctor *d, const char *dir)
 {
 	struct scan s = {.bound = read_bound()};
+	char whole[PATH_MAX]; /* sockets are bound by absolute paths */
 
 	if (!s.bound)
 		return;
-	scan_dir(&s, dir, DEPTH);
+	scan_dir(&s, realpath(dir, whole) ? whole : dir, DEPTH);
 	if (s.stale)
 		doctor_report(d, "stale sockets", FINDING_WARN,
 			      "left by a daemon that was killed; softiovd replaces those it needs, "

@@ -106,6 +106,13 @@ static void read_hostname(struct reader *r, const struct ynode *n, void *obj)
 	read_string(r, n, up->hostname, sizeof(up->hostname));
 }
 
+static void read_host_loopback(struct reader *r, const struct ynode *n, void *obj)
+{
+	struct net_uplink_config *up = obj;
+
+	read_bool(r, n, &up->host_loopback);
+}
+
 /* "ADDR:PORT", ADDR an IPv4 address, an IPv6 one in brackets, or empty. Ends at end. */
 static bool host_port(const char *s, const char *end, char addr[46], uint16_t *port)
 {
@@ -209,7 +216,7 @@ static void check_keys_of_type(struct reader *r, const struct ynode *n,
 		{"name", NET_UPLINK_TAP},      {"queues", NET_UPLINK_TAP},
 		{"mtu", NET_UPLINK_TAP},       {"net", NET_UPLINK_USER},
 		{"net6", NET_UPLINK_USER},     {"hostname", NET_UPLINK_USER},
-		{"forwards", NET_UPLINK_USER},
+		{"forwards", NET_UPLINK_USER}, {"host-loopback", NET_UPLINK_USER},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(belongs); i++) {
@@ -236,6 +243,7 @@ void read_uplink(struct reader *r, const struct ynode *n, void *device)
 		{"net6", read_net6},
 		{"hostname", read_hostname},
 		{"forwards", read_forwards},
+		{"host-loopback", read_host_loopback},
 		{NULL, NULL},
 	};
 	struct config_device *dev = device;

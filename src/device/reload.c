@@ -32,7 +32,8 @@ static bool same_uplink(const struct net_uplink_config *a, const struct net_upli
 {
 	return a->type == b->type && !strcmp(a->name, b->name) && a->queues == b->queues &&
 	       a->mtu == b->mtu && !strcmp(a->net, b->net) && !strcmp(a->net6, b->net6) &&
-	       !strcmp(a->hostname, b->hostname) && a->n_forwards == b->n_forwards &&
+	       !strcmp(a->hostname, b->hostname) && a->host_loopback == b->host_loopback &&
+	       a->n_forwards == b->n_forwards &&
 	       !memcmp(a->forwards, b->forwards, a->n_forwards * sizeof(a->forwards[0]));
 }
 

@@ -16,7 +16,7 @@
 #include "util/bytes.h"
 #include "util/util.h"
 
-#define NET_PORTS_MAX	  1024 /* of a switch */
+#define NET_PORTS_MAX	  1152 /* of a switch: 1024 VFs, their PFs, uplinks */
 #define NET_UPLINKS_MAX	  8    /* of these, uplinks: 3 bits of a learnt entry */
 #define NET_LEARNT_SETS	  1024 /* learnt addresses: at most sets x ways of a switch, */
 #define NET_LEARNT_WAYS	  8    /* a full set learns nothing until an entry has aged */
