@@ -15,6 +15,7 @@
 #include "util/log.h"
 #include "util/util.h"
 #include "vfio_user/listener.h"
+#include "vfio_user/refusal.h"
 #include "vfio_user/session.h"
 
 /* Messages of one client in one turn of the loop; then others have theirs. */
@@ -51,6 +52,7 @@ struct vfu_server {
 	pid_t pid;
 	uid_t uid;
 	uint64_t refused;
+	struct vfu_refusals refusals;
 	struct log_limit refused_log, lost_log;
 };
 
@@ -293,7 +295,7 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 	srv->refused++;
 	log_guest(&srv->refused_log, "%s: client %d (uid %u) refused: %s", srv->name, (int)cred.pid,
 		  (unsigned)cred.uid, why[0] ? why : strerror(-err));
-	close(fd);
+	vfu_refuse(&srv->refusals, srv->event, fd, err);
 	return 0;
 }
 
@@ -354,6 +356,7 @@ void vfu_server_destroy(struct vfu_server *srv)
 	if (!srv)
 		return;
 	end_connection(srv, "endpoint removed");
+	vfu_refusals_end(&srv->refusals);
 	sd_event_source_disable_unref(srv->listen_source);
 	sd_event_source_disable_unref(srv->remote_source);
 	sd_event_source_disable_unref(srv->timer);

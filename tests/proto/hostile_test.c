@@ -279,18 +279,66 @@ static void test_second_client(void **state)
 	struct vfu_client *c = fixture_client(f), *d;
 
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_not_equal(vfu_client_connect(f->path, 2000, &d), 0);
+		assert_int_equal(vfu_client_connect(f->path, 2000, &d), -EBUSY);
 		assert_ids(c);
 	}
 	assert_int_equal(fixture_status(f).refused, 3);
 	vfu_client_close(c);
 	assert_true(fixture_wait(f, false));
 	f->refuse = EPERM;
-	assert_int_not_equal(vfu_client_connect(f->path, 2000, &d), 0);
+	assert_int_equal(vfu_client_connect(f->path, 2000, &d), -EPERM);
 	f->refuse = 0;
 	assert_int_equal(fixture_status(f).refused, 4);
 	assert_serving(f);
 	assert_int_equal(f->attaches, f->detaches);
+}
+
+static int raw_connect(const char *path)
+{
+	struct timeval patience = {.tv_sec = 5};
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return fd;
+}
+
+/* Refused ones that say nothing, or nonsense, or do not hang up, are got rid of. */
+static void test_rude_refused_clients(void **state)
+{
+	struct vfu_header bad = {.command = VFU_VERSION, .size = 0x7fffffff};
+	struct vfu_header half = {.command = VFU_VERSION, .size = sizeof(half) + 100};
+	struct vfu_header fine = {.command = VFU_VERSION, .size = sizeof(fine)};
+	struct fixture *f = *state;
+	struct vfu_client *c = fixture_client(f), *d;
+	struct vfu_header answer;
+	int fds[12];
+	ssize_t n;
+
+	for (unsigned i = 0; i < 12; i++) {
+		fds[i] = raw_connect(f->path);
+		if (i % 4 == 1)
+			send(fds[i], &bad, sizeof(bad), MSG_NOSIGNAL);
+		else if (i % 4 == 2)
+			send(fds[i], &half, sizeof(half), MSG_NOSIGNAL);
+		else if (i % 4 == 3)
+			send(fds[i], &fine, sizeof(fine), MSG_NOSIGNAL);
+	}
+	assert_ids(c);
+	for (unsigned i = 0; i < 12; i++) {
+		/* A reply or none, but the end of it in any case. */
+		while ((n = recv(fds[i], &answer, sizeof(answer), 0)) == sizeof(answer)) {
+			assert_int_equal(answer.flags, VFU_F_TYPE_REPLY | VFU_F_ERROR);
+			assert_int_equal(answer.error, EBUSY);
+		}
+		assert_true(!n || errno == ECONNRESET);
+		close(fds[i]);
+	}
+	assert_int_equal(vfu_client_connect(f->path, 2000, &d), -EBUSY);
+	vfu_client_close(c);
+	assert_serving(f);
 }
 
 /* The next client comes before the loop has seen the last one go. */
@@ -478,11 +526,22 @@ static void test_paths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_bad_headers),	  T(test_before_version), T(test_crumbs),
-		T(test_short_payloads),	  T(test_many_fds),	  T(test_bad_maps),
-		T(test_truncated_memory), T(test_killed),	  T(test_second_client),
-		T(test_quick_reconnect),  T(test_flood),	  T(test_slow_reader),
-		T(test_stray_replies),	  T(test_noise),	  T(test_paths),
+		T(test_bad_headers),
+		T(test_before_version),
+		T(test_crumbs),
+		T(test_short_payloads),
+		T(test_many_fds),
+		T(test_bad_maps),
+		T(test_truncated_memory),
+		T(test_killed),
+		T(test_second_client),
+		T(test_rude_refused_clients),
+		T(test_quick_reconnect),
+		T(test_flood),
+		T(test_slow_reader),
+		T(test_stray_replies),
+		T(test_noise),
+		T(test_paths),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user: hostile clients", tests, NULL, NULL);
