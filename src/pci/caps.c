@@ -115,7 +115,7 @@ void pci_header_init(struct pci_function *fn)
 {
 	const struct pci_function_desc *d = &fn->desc;
 	const bool vf = d->pf;
-	/* Of a VF's Command register only Bus Master Enable exists (PCIe Base 9.3.4.1.3). */
+	/* Of a VF's Command register only Bus Master Enable exists (PCIe Base 9.3.4). */
 	uint16_t command = vf ? PCI_COMMAND_MASTER
 			      : PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
 					   PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
@@ -135,7 +135,7 @@ void pci_header_init(struct pci_function *fn)
 		pci_bars_layout(fn->vmm + PCI_BASE_ADDRESS_0, fn->vmm_mask + PCI_BASE_ADDRESS_0,
 				d->bars, 0);
 	} else {
-		/* Both are mere storage in PCI Express (7.5.1.1.7, 7.5.1.1.10). */
+		/* Both are mere storage in PCI Express (7.5.1.1.7, 7.5.1.1.12). */
 		fn->mask[PCI_CACHE_LINE_SIZE] = fn->mask[PCI_INTERRUPT_LINE] = 0xff;
 		pci_bars_layout(cfg + PCI_BASE_ADDRESS_0, fn->mask + PCI_BASE_ADDRESS_0, d->bars,
 				0);
@@ -226,7 +226,7 @@ static int add_aer(struct pci_function *fn)
 	return pci_add_ext_capability(fn, PCI_EXT_CAP_ID_ERR, 2, body, sizeof(body), mask);
 }
 
-/* Next Function Number 0: a PF is alone in its slot, and VFs are not linked (9.3.7.1.1). */
+/* Next Function Number 0: a PF is alone in its slot, and VFs are not linked (7.8.8.2). */
 static int add_ari(struct pci_function *fn)
 {
 	const uint8_t body[PCI_EXT_CAP_ARI_SIZEOF - 4] = {0};

@@ -10,7 +10,7 @@
 #include "pci/state.h"
 #include "util/util.h"
 
-/* What a VF has from its PF (PCIe Base 9.3.4.1): vendor, device ID, class, subsystem vendor, and
+/* What a VF has from its PF (PCIe Base 9.3.4): vendor, device ID, class, subsystem vendor, and
  * BARs. */
 static int inherit(struct pci_function_desc *d)
 {

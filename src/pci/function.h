@@ -7,7 +7,7 @@
  *
  * Configuration space has two views (PCI_VIEW_BUS, PCI_VIEW_VMM). They differ for VFs only: on
  * the bus a VF reads FFFFh as Vendor and Device ID, has no BARs and no Memory Space bit (PCIe
- * Base 9.3.4.1); a VMM must be given real IDs, sized BARs with their type bits and a Memory
+ * Base 9.3.4); a VMM must be given real IDs, sized BARs with their type bits and a Memory
  * Space bit, as the Linux vfio-pci driver does for hardware.
  *
  * Threads: everything here belongs to the control thread, except pci_function_dma(),
@@ -98,7 +98,7 @@ struct pci_function_desc {
 	struct pci_msix_desc msix;
 	struct pci_sriov_desc sriov;
 	/* Not NULL: this is a VF of it. Vendor, device, subsystem vendor and class are then the
-	 * PF's and its VF Device ID, whatever stands above (PCIe Base 9.3.4.1). */
+	 * PF's and its VF Device ID, whatever stands above (PCIe Base 9.3.4). */
 	struct pci_function *pf;
 	uint16_t vf_index;     /* 0-based */
 	bool no_standard_caps; /* header only; for the VMD endpoint, which adds its own */
@@ -242,7 +242,7 @@ struct pci_function *pci_pf_vf(const struct pci_function *pf, unsigned index); /
 uint16_t pci_pf_total_vfs(const struct pci_function *pf);
 uint16_t pci_pf_num_vfs(const struct pci_function *pf); /* that exist now; 0 when VFE = 0 */
 bool pci_pf_vf_mse(const struct pci_function *pf);
-/* Routing ID of the VF: PF RID + offset + index * stride in 16-bit arithmetic (9.3.3.8-9). */
+/* Routing ID of the VF: PF RID + offset + index * stride in 16-bit arithmetic (9.3.3.9-10). */
 uint16_t pci_vf_rid(const struct pci_function *pf, uint16_t pf_rid, unsigned index);
 /* Where no root holds the PF the daemon is the trusted partition: writes NumVFs and VF Enable +
  * MSE through the capability just as a kernel would. num_vfs 0 disables. Growing while enabled

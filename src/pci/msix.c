@@ -203,12 +203,12 @@ void pci_msix_control_changed(struct pci_function *fn)
 		return;
 	for (unsigned i = 0; i < fn->desc.msix.vectors; i++)
 		resolve(fn, &fn->vec[i]);
-	/* Once the write that masks has completed, no message leaves any more (6.1.4.2). */
+	/* Once the write that masks has completed, no message leaves any more (6.1.4.5). */
 	if (!deliverable(fn))
 		worker_synchronize();
 }
 
-/* Table entries come up masked (7.7.2.9). The eventfds of an endpoint stay: they are the VMM's
+/* Table entries come up masked (7.7.2.8). The eventfds of an endpoint stay: they are the VMM's
  * idea of what is connected, and a reset is not told to it by this way. */
 void pci_msix_reset(struct pci_function *fn)
 {

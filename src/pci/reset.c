@@ -16,8 +16,8 @@ struct dma_space *pci_function_dma(const struct pci_function *fn)
 	return atomic_load_explicit(&fn->dma, memory_order_acquire);
 }
 
-/* A PF in D3hot makes its VFs unusable (PCIe Base 9.6.2) - unless the daemon is their manager: then
- * who was lent the PF has no power over others' VFs. */
+/* A PF in D3hot makes its VFs unusable (PCIe Base 5.10.2) - unless the daemon is their manager:
+ * then who was lent the PF has no power over others' VFs. */
 static bool pf_powered(const struct pci_function *vf)
 {
 	const struct pci_function *pf = vf->desc.pf;

@@ -253,7 +253,7 @@ static void a_change_of_owner_forgets_where_vectors_went(void **state)
 	close(mine);
 }
 
-/* 7.7.2.9: all entries are masked after a reset. */
+/* 7.7.2.8: all entries are masked after a reset. */
 static void reset_masks_all_entries_and_clears_pending(void **state)
 {
 	uint8_t e[16];

@@ -134,7 +134,7 @@ static void pm_keeps_state_over_d3hot(void **state)
 	assert_int_equal(m->resets, 0);
 }
 
-/* 9.6.2: a PF in D3hot takes its VFs' DMA and memory; each comes back as it was. */
+/* 5.10.2: a PF in D3hot takes its VFs' DMA and memory; each comes back as it was. */
 static void pf_in_d3hot_makes_its_vfs_unusable(void **state)
 {
 	struct model *m = *state;
@@ -171,7 +171,7 @@ static void acs_is_offered_and_controllable(void **state)
 	assert_int_equal(rd(m->pf, BUS, acs + PCI_ACS_CTRL, 2), cap);
 }
 
-/* 7.8.4, 9.4.2: the PF carries AER with mask and severity; VFs do not have a copy. */
+/* 7.8.4, 6.2.9: the PF carries AER with mask and severity; VFs do not have a copy. */
 static void aer_belongs_to_the_pf(void **state)
 {
 	struct model *m = *state;

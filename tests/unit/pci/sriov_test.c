@@ -24,7 +24,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* 9.3.3.1 - 9.3.3.16: every register's reset value and access. */
+/* 9.3.3.1 - 9.3.3.15: every register's reset value and access. */
 static void registers_have_the_values_that_the_spec_demands(void **state)
 {
 	struct model *m = *state;

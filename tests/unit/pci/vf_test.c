@@ -25,7 +25,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* 9.3.4.1.1, 9.3.4.1.2: IDs read FFFFh on the bus. */
+/* 9.3.4: IDs read FFFFh on the bus. */
 static void ids_read_ffff_on_the_bus(void **state)
 {
 	assert_int_equal(rd(*state, BUS, PCI_VENDOR_ID, 4), 0xffffffff);
@@ -33,7 +33,7 @@ static void ids_read_ffff_on_the_bus(void **state)
 	assert_int_equal(rd(*state, BUS, PCI_VENDOR_ID, 4), 0xffffffff);
 }
 
-/* 9.3.4.1.11, 12, 14, 15: no BARs, no ROM, no INTx. */
+/* 9.3.4: no BARs, no ROM, no INTx. */
 static void bars_rom_and_intx_read_zero_on_the_bus(void **state)
 {
 	for (unsigned off = PCI_BASE_ADDRESS_0; off <= PCI_BASE_ADDRESS_5; off += 4) {
@@ -48,7 +48,7 @@ static void bars_rom_and_intx_read_zero_on_the_bus(void **state)
 	assert_int_equal(rd(*state, BUS, PCI_CACHE_LINE_SIZE, 2), 0);
 }
 
-/* 9.3.4.1.3, 9.3.4.1.4: only Bus Master Enable lives. */
+/* 9.3.4: only Bus Master Enable lives. */
 static void command_has_bus_master_only(void **state)
 {
 	wr(*state, BUS, PCI_COMMAND, 2, 0xffff);
