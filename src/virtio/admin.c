@@ -256,14 +256,17 @@ int admin_start(struct virtio_device *vd, struct virtqueue *vq)
 {
 	struct virtio_admin *a = vd->admin;
 	struct worker *w = virtio_device_worker(vd);
+	int fd;
 
 	if (!w)
 		return -ENOMEM;
 	a->vq = vq;
 	atomic_store(&a->state, ADMIN_IDLE);
 	worker_add(w, &a->poller);
-	if (vd->queues[vd->desc.num_queues].doorbell >= 0)
-		poller_watch_fd(&a->poller, vd->queues[vd->desc.num_queues].doorbell);
+	/* a client may ask for the doorbell's eventfd later */
+	fd = virtio_device_doorbell_fd(vd, vd->desc.num_queues);
+	if (fd >= 0)
+		poller_watch_fd(&a->poller, fd);
 	return 0;
 }
 

@@ -140,6 +140,15 @@ static void end_own_worker(struct virtio_device *vd)
 	vd->own_worker = NULL;
 }
 
+static void close_doorbells(struct virtio_device *vd)
+{
+	for (unsigned i = 0; i < vd->num_queues; i++) {
+		if (vd->queues[i].doorbell >= 0)
+			close(vd->queues[i].doorbell);
+		vd->queues[i].doorbell = -1;
+	}
+}
+
 static void function_reset(struct pci_function *fn, enum pci_reset kind)
 {
 	struct virtio_device *vd = pci_function_opaque(fn);
@@ -147,6 +156,9 @@ static void function_reset(struct pci_function *fn, enum pci_reset kind)
 	device_reset(vd);
 	if (kind != PCI_RESET_DETACH)
 		return;
+	/* Whoever had them may have kept them: the next owner's doorbells are not his to ring, or
+	 * to jam. */
+	close_doorbells(vd);
 	vd->bounce_until_detach = false;
 	end_own_worker(vd);
 }
@@ -289,8 +301,6 @@ int virtio_device_create(const struct virtio_device_desc *desc, struct virtio_de
 
 void virtio_device_destroy(struct virtio_device *vd)
 {
-	unsigned i;
-
 	if (!vd)
 		return;
 	if (vd->fn) {
@@ -301,9 +311,7 @@ void virtio_device_destroy(struct virtio_device *vd)
 	}
 	admin_destroy(vd);
 	end_own_worker(vd);
-	for (i = 0; i < vd->num_queues; i++)
-		if (vd->queues[i].doorbell >= 0)
-			close(vd->queues[i].doorbell);
+	close_doorbells(vd);
 	free(vd->name);
 	free(vd);
 }

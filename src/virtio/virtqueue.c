@@ -65,8 +65,10 @@ static enum ring_access ring_map(const struct dma_view *v, uint64_t addr, uint64
 			return RING_BAD;
 		n = MIN(len, r->size - (addr - r->iova));
 		ptr = dma_translate(v, addr, n, prot, NULL);
-		if (!ptr || (first && ptr != next))
+		if (!ptr || (first && ptr != next)) {
 			ret = RING_NO_POINTER;
+			continue;
+		}
 		if (!first)
 			first = ptr;
 		next = ptr + n;
