@@ -117,7 +117,8 @@ bool virtio_device_broken(const struct virtio_device *vd); /* any thread */
 struct worker *virtio_device_worker(struct virtio_device *vd);
 
 /* The queue's eventfd doorbell for clients that ask for one (GET_REGION_IO_FDS); created on
- * first use; -1 if it cannot be. poller_watch_fd() it. The fd lives as long as the device. */
+ * first use; -1 if it cannot be. poller_watch_fd() it. The fd lives until the function is
+ * detached. */
 int virtio_device_doorbell_fd(struct virtio_device *vd, unsigned index);
 uint64_t virtio_device_doorbell_offset(const struct virtio_device *vd, unsigned index);
 unsigned virtio_device_num_queues(const struct virtio_device *vd); /* with the admin queue */

@@ -460,6 +460,27 @@ static void test_doorbell_fds(void **state)
 	(void)state;
 }
 
+/* Who had a doorbell and kept it must not ring the next owner's. */
+static void test_doorbells_change_with_the_owner(void **state)
+{
+	eventfd_t count;
+	struct model m;
+	int kept;
+
+	m_open(&m, 0, false);
+	kept = dup(virtio_device_doorbell_fd(m.vd, 0));
+	pci_function_reset(m.fn, PCI_RESET_FLR);
+	assert_int_equal(eventfd_write(kept, 1), 0);
+	assert_int_equal(eventfd_read(virtio_device_doorbell_fd(m.vd, 0), &count), 0);
+	pci_function_detach(m.fn);
+	assert_int_equal(eventfd_write(kept, 1), 0);
+	assert_int_equal(eventfd_read(virtio_device_doorbell_fd(m.vd, 0), &count), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(kept);
+	m_close(&m);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_remote_memory),
 		cmocka_unit_test(test_doorbell_fds),
+		cmocka_unit_test(test_doorbells_change_with_the_owner),
 	};
 
 	if (dma_init() || mailbox_init())
