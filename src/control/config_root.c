@@ -7,8 +7,6 @@
 #include "control/config_read.h"
 #include "root/root.h"
 
-#define VECTORS_MAX 2048
-
 static void read_share(struct reader *r, const struct ynode *n, void *obj)
 {
 	struct config_root_device *d = obj;
@@ -84,7 +82,7 @@ static void read_vectors(struct reader *r, const struct ynode *n, void *obj)
 	struct config_root *root = obj;
 	uint64_t v;
 
-	if (read_uint(r, n, 2, VECTORS_MAX, &v))
+	if (read_uint(r, n, 2, ROOT_VECTORS_MAX, &v))
 		root->vectors = (unsigned)v;
 }
 

@@ -177,6 +177,8 @@ static const struct {
 	 "f.yaml:4: nic0.vf-defaults.mac: one address for all VFs: give each its own under vfs, or "
 	 "leave it out to have them generated\n"},
 	/* roots */
+	{NIC("") "roots:\n  host0: {devices: [nic0], vectors: 129}\n",
+	 "f.yaml:5: host0.vectors: \"129\": give a number from 2 to 128\n"},
 	{NIC("") "roots:\n  host0: {devices: [nic1]}\n",
 	 "f.yaml:5: host0.devices.nic1: no such device: did you mean \"nic0\"?\n"},
 	{NIC("") "roots:\n  nic0: {devices: [nic0]}\n",
