@@ -271,8 +271,9 @@ void root_port_set_present(struct root_port *port, bool present, bool quiet)
 	if (link != root_port_link_up(port))
 		events |= PCI_EXP_SLTSTA_DLLSC;
 	/* Where a slot has a button, Linux enables the button's interrupt in place of presence's:
-	 * it would not notice what is put into a slot that it has powered off. */
-	else if (present)
+	 * it would not notice what is put into a slot that it has powered off. And while it is
+	 * about to power the slot off it forgets changes of link and presence, but not a press. */
+	if (present)
 		events |= PCI_EXP_SLTSTA_ABP;
 	raise_events(port, events);
 }

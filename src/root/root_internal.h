@@ -36,7 +36,8 @@ struct root {
 /* endpoint.c: the VMD function and its BARs. */
 int root_endpoint_create(struct root *r, unsigned vectors, unsigned slots);
 
-/* route.c: what lies behind the windows. Reads of nothing give all-ones; writes are dropped. */
+/* route.c: what lies behind the windows. Reads of nothing leave buf as it is, which the caller has
+ * filled with ones (but see nobody_home()); writes are dropped. */
 void root_config_access(struct root *r, uint64_t off, void *buf, uint32_t len, bool write);
 void root_memory_access(struct root *r, uint64_t addr, void *buf, uint32_t len, bool write);
 bool root_function_rid(const struct root_slot *slot, const struct pci_function *fn, uint16_t *rid);

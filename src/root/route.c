@@ -148,15 +148,29 @@ static bool try_slot(struct root *r, struct root_slot *slot, uint64_t addr, void
 	return false;
 }
 
+/*
+ * What a root complex returns for a memory read that nobody completes is its own choice. Behind a
+ * link that is down we give zeros: Linux's virtio-pci, when its device is torn out, waits without
+ * end for the status register to read 0, and holds the kernel's PCI lock meanwhile. That the
+ * device is gone it learns from configuration space, which reads all-ones.
+ */
+static void nobody_home(void *buf, uint32_t len, bool write)
+{
+	if (!write)
+		memset(buf, 0, len);
+}
+
 void root_memory_access(struct root *r, uint64_t addr, void *buf, uint32_t len, bool write)
 {
 	for (unsigned i = 0; i < r->n_slots; i++) {
 		struct root_slot *slot = &r->slots[i];
 
-		if (!slot->pf || !root_port_link_up(&slot->port) ||
-		    !root_port_forwards(&slot->port, addr, len))
+		if (!root_port_forwards(&slot->port, addr, len))
 			continue;
-		try_slot(r, slot, addr, buf, len, write);
+		if (slot->pf && root_port_link_up(&slot->port))
+			try_slot(r, slot, addr, buf, len, write);
+		else
+			nobody_home(buf, len, write);
 		return;
 	}
 }
