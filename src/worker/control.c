@@ -165,30 +165,45 @@ void worker_add(struct worker *w, struct poller *p)
 	worker_wake(w);
 }
 
+/*
+ * Takes p off the kick list; false if it is not there (yet). Kickers change the head only, and we
+ * hold the lock without which nobody takes anything off. The others stay: one of them may be the
+ * active poller that is just trying to become idle, in an offline section.
+ */
+static bool unkick(struct worker *w, struct poller *p)
+{
+	struct poller *next = atomic_load(&p->kick_next), *at = p;
+
+	if (atomic_compare_exchange_strong(&w->kicks, &at, next))
+		return true;
+	for (; at; at = next) {
+		next = atomic_load(&at->kick_next);
+		if (next == p) {
+			atomic_store(&at->kick_next, atomic_load(&p->kick_next));
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Ends kicking: on return nobody has the poller on, or will put it on, the kick list. */
 static void detach(struct worker *w, struct poller *p)
 {
-	uint32_t attached;
+	uint32_t attached = POLLER_ATTACHED;
 
-	for (;;) {
-		attached = POLLER_ATTACHED;
-		if (p->state == POLLER_IDLE) {
-			if (atomic_compare_exchange_strong(&p->kicked, &attached, 0))
-				return;
-			/* Kicked, thus on the list, or the kicker is about to put it there. */
-			worker_take_kicks(w);
-			if (p->state == POLLER_IDLE)
-				sched_yield();
-			continue;
-		}
-		atomic_store(&p->kicked, 0);
-		if (p->state == POLLER_ACTIVE)
-			worker_set_inactive(w, p);
-		else
-			list_del(&w->pending, p);
+	if (p->state == POLLER_IDLE) {
+		if (atomic_compare_exchange_strong(&p->kicked, &attached, 0))
+			return;
+		/* Kicked, thus on the list, or the kicker is about to put it there. */
+		while (!unkick(w, p))
+			sched_yield();
+	} else if (p->state == POLLER_ACTIVE) {
+		worker_set_inactive(w, p);
+	} else {
+		list_del(&w->pending, p);
 		p->state = POLLER_IDLE;
-		return;
 	}
+	atomic_store(&p->kicked, 0);
 }
 
 static void unwatch(struct worker *w, struct watch *watch)
@@ -205,7 +220,6 @@ void worker_remove(struct poller *p)
 {
 	const struct timespec pause = {0, SYNC_SLEEP_NS};
 	struct worker *w = p->worker;
-	bool more;
 	uint32_t i;
 
 	if (!w)
@@ -224,10 +238,7 @@ void worker_remove(struct poller *p)
 	detach(w, p);
 	p->worker = NULL;
 	atomic_fetch_sub(&w->n_pollers, 1);
-	more = w->pending.head;
 	control_unlock(w);
-	if (more) /* kicks of others that we took off the list */
-		worker_wake(w);
 }
 
 /* A free slot's index, or -ENOMEM. */

@@ -71,7 +71,7 @@ void worker_make_pending(struct worker *w, struct poller *p, enum poller_state s
 }
 
 /* Moves the kick list to the pending list, oldest kick first. */
-void worker_take_kicks(struct worker *w)
+static void take_kicks(struct worker *w)
 {
 	struct poller *p, *next, *rev = NULL;
 
@@ -405,7 +405,7 @@ void *worker_main(void *arg)
 			yield_to_control(w);
 		else
 			epoch_add(w, 2);
-		worker_take_kicks(w);
+		take_kicks(w);
 		begin_pending(w);
 		poll_active(w);
 		if (w->credit <= 0)

@@ -13,7 +13,9 @@
  * until the poller goes idle again. Whoever sets QUEUED on an attached poller puts it on the
  * worker's kick list, nobody else does; QUEUED stays set while the poller is active, so that
  * kicking a busy poller is one atomic operation. Hence, seen under the lock: an idle poller is on
- * the kick list (or about to be) exactly if QUEUED is set; an active or pending one never is.
+ * the kick list (or about to be) exactly if QUEUED is set; an active or pending one never is, but
+ * for the current one while it tries to become idle. So only the worker itself, at the start of a
+ * turn, moves what is on that list to another; control takes single idle pollers off it.
  */
 #ifndef SOFTIOV_WORKER_WORKER_INTERNAL_H
 #define SOFTIOV_WORKER_WORKER_INTERNAL_H
@@ -127,7 +129,6 @@ void worker_full_fence(void);
 void *worker_main(void *arg);
 
 /* Under the lock. */
-void worker_take_kicks(struct worker *w); /* moves the kick list to the pending list */
 void worker_make_pending(struct worker *w, struct poller *p, enum poller_state state);
 void worker_set_inactive(struct worker *w, struct poller *p); /* off the active list */
 void worker_timer_del(struct worker *w, struct poller *p);

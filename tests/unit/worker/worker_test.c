@@ -322,12 +322,14 @@ static void test_timer_cancel(void **state)
 struct waiter {
 	struct poller poller;
 	_Atomic bool enter, inside, leave;
+	_Atomic uint32_t polls;
 };
 
 static unsigned waiter_poll(struct poller *p)
 {
 	struct waiter *s = container_of(p, struct waiter, poller);
 
+	atomic_fetch_add(&s->polls, 1);
 	if (!atomic_exchange(&s->enter, false))
 		return 0;
 	worker_offline();
@@ -382,6 +384,50 @@ static void test_offline(void **state)
 	await(atomic_load(&c.done) == 3);
 	worker_remove(&c.poller);
 	close(fd);
+	worker_destroy(w);
+}
+
+/*
+ * Kicked pollers are removed while another, kicked too, waits offline on its very way into
+ * idleness: neither its kick nor that of the ones that stay may be lost.
+ */
+static void test_remove_while_other_becomes_idle(void **state)
+{
+	static const struct poller_ops ops = {.poll = waiter_poll};
+	struct waiter s = {.poller.ops = &ops, .enter = true};
+	struct source a = {.poller.ops = &source_ops}, b = a, c = a, d = a;
+	struct worker *w = start(WORKER_MAY_BLOCK);
+	uint32_t polls;
+
+	worker_add(w, &a.poller);
+	worker_add(w, &b.poller);
+	worker_add(w, &c.poller);
+	worker_add(w, &d.poller);
+	await(asleep(w));
+	worker_add(w, &s.poller); /* a new one is first tried for idleness */
+	await(atomic_load(&s.inside));
+	poller_kick(&a.poller);
+	poller_kick(&b.poller);
+	poller_kick(&s.poller);
+	atomic_store(&c.work, 1);
+	poller_kick(&c.poller);
+	worker_remove(&b.poller); /* from the middle of the kick list */
+	worker_remove(&a.poller); /* its end */
+	poller_kick(&d.poller);
+	worker_remove(&d.poller); /* its head */
+	polls = atomic_load(&s.polls);
+	atomic_store(&s.leave, true);
+	await(atomic_load(&s.polls) > polls);
+	await(atomic_load(&c.done) == 1);
+	await(asleep(w));
+	polls = atomic_load(&s.polls);
+	atomic_store(&c.work, 1);
+	poller_kick(&c.poller);
+	poller_kick(&s.poller);
+	await(atomic_load(&c.done) == 2);
+	await(atomic_load(&s.polls) > polls);
+	worker_remove(&s.poller);
+	worker_remove(&c.poller);
 	worker_destroy(w);
 }
 
@@ -477,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test(test_timer_cancel),
 		cmocka_unit_test(test_offline),
+		cmocka_unit_test(test_remove_while_other_becomes_idle),
 		cmocka_unit_test(test_many_idle),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_pool),
