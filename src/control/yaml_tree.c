@@ -111,7 +111,7 @@ static int take_scalar(struct builder *b, const yaml_event_t *ev)
 	const char *text = (const char *)ev->data.scalar.value;
 	size_t len = ev->data.scalar.length;
 	int line = (int)ev->start_mark.line + 1;
-	struct ynode *n;
+	struct ynode *n = NULL; /* gcc 12 at -O3 cannot see that it is set */
 	int ret;
 
 	if (len > YAML_SCALAR_MAX || memchr(text, 0, len))
@@ -136,7 +136,7 @@ static int take_scalar(struct builder *b, const yaml_event_t *ev)
 static int open_node(struct builder *b, enum ynode_kind kind, const yaml_event_t *ev)
 {
 	int line = (int)ev->start_mark.line + 1;
-	struct ynode *n;
+	struct ynode *n = NULL;
 	int ret;
 
 	if (key_expected(b))
