@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The front door: `make help` lists what there is. Everything made or fetched lies in build/
-# (and build-asan/, build-tsan/, build-clang/, build-fuzz/ beside it).
+# (and build-bench/, build-asan/, build-tsan/, build-clang/, build-fuzz/ beside it).
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -13,6 +13,8 @@ T ?=
 
 # SOFTIOV_SLOW multiplies what the tests wait, for programs that a sanitizer slows down.
 ASAN_ARGS = -Db_sanitize=address,undefined -Db_lundef=false -Dbench=false
+RELEASE_ARGS = -Dbuildtype=release -Dtests=false
+BENCH_ARGS ?=
 TSAN_ARGS = -Db_sanitize=thread -Db_lundef=false -Dbench=false
 
 .PHONY: all setup build vm test unit proto vmtest layers demo shell bench fuzz asan tsan test-asan \
@@ -59,10 +61,10 @@ demo: build vm ## show it: VMs that talk through virtual functions
 shell: vm ## a shell in a test VM; SOCK="PATH ..." attaches vfio-user sockets
 	@$(PYTHON) tests/vm/shell.py $(SOCK)
 
-bench: build ## benchmarks: figures with their conditions and spread
-	@meson introspect --benchmarks $(BUILD) | $(PYTHON) -c 'import json,subprocess,sys; \
-		bs = json.load(sys.stdin); \
-		sys.exit(max([subprocess.call(b["cmd"]) for b in bs] or [print("no benchmark is built") or 1]))'
+bench: setup ## benchmarks: figures with their conditions and spread; BENCH_ARGS="--help"
+	$(call configure,build-bench,$(RELEASE_ARGS))
+	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd bench/softiov-bench
+	@build-bench/bench/softiov-bench --json build-bench/bench/softiov-bench.json $(BENCH_ARGS)
 
 fuzz: ## build the fuzzers with clang and run each for FUZZ_SECONDS (30)
 	@tools/setup build fuzz
@@ -112,7 +114,7 @@ install: build ## install below PREFIX (and DESTDIR)
 
 clean: ## remove what was built; what was fetched stays
 	@test ! -f $(BUILD)/build.ninja || ninja -C $(BUILD) -t clean >/dev/null
-	@rm -rf build-asan build-tsan build-clang build-fuzz
+	@rm -rf build-bench build-asan build-tsan build-clang build-fuzz
 
 distclean: clean ## remove what was fetched, too
 	@rm -rf $(BUILD) build/vm

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define EXIT_USAGE 2
+
+static const char usage[] =
+	"Usage: softiov-bench [OPTION]...\n"
+	"\n"
+	"Starts a softiovd, plays two guests with a VF each, and prints how fast frames go from\n"
+	"one to the other: a Markdown table on stdout. No pass or fail.\n"
+	"\n"
+	"  -c, --cases WORDS     only cases with one of these words in their names, by commas\n"
+	"  -r, --runs N          how often each is measured, in turn (5)\n"
+	"  -s, --seconds S       how long each time (0.4)\n"
+	"  -q, --queue-size N    descriptors of a ring, 64 to 1024 (256)\n"
+	"      --cores A,B       core of the daemon, core of the guests (last, first)\n"
+	"  -d, --daemon PATH     the softiovd to measure\n"
+	"  -j, --json FILE       writes every run's figures there, too\n"
+	"  -l, --list            the cases\n"
+	"  -h, --help            this text\n";
+
+enum { OPT_CORES = 256 };
+
+static const struct option options[] = {
+	{"cases", required_argument, NULL, 'c'},
+	{"runs", required_argument, NULL, 'r'},
+	{"seconds", required_argument, NULL, 's'},
+	{"queue-size", required_argument, NULL, 'q'},
+	{"cores", required_argument, NULL, OPT_CORES},
+	{"daemon", required_argument, NULL, 'd'},
+	{"json", required_argument, NULL, 'j'},
+	{"list", no_argument, NULL, 'l'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+struct wishes {
+	const char *cases, *json;
+};
+
+/* The last core for the daemon: the first tends to have the machine's interrupts. */
+static void choose_cores(struct bench *b)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	sched_getaffinity(0, sizeof(set), &set);
+	b->daemon_cpu = b->guest_cpu = -1;
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &set))
+			continue;
+		if (b->guest_cpu < 0)
+			b->guest_cpu = i;
+		b->daemon_cpu = i;
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int parse(int argc, char **argv, struct bench *b, struct wishes *w)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:r:s:q:d:j:lh", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			w->cases = optarg;
+			break;
+		case 'r':
+			b->runs = (unsigned)atoi(optarg);
+			break;
+		case 's':
+			b->seconds = atof(optarg);
+			break;
+		case 'q':
+			b->queue_size = (uint16_t)atoi(optarg);
+			break;
+		case OPT_CORES:
+			if (sscanf(optarg, "%d,%d", &b->daemon_cpu, &b->guest_cpu) != 2)
+				return EXIT_USAGE;
+			break;
+		case 'd':
+			b->softiovd = optarg;
+			break;
+		case 'j':
+			w->json = optarg;
+			break;
+		case 'l':
+			for (unsigned i = 0; i < bench_num_cases; i++)
+				puts(bench_cases[i].name);
+			return EXIT_SUCCESS;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc || !b->runs || b->runs > RUNS_MAX || b->seconds <= 0 ||
+	    b->queue_size < 64 || b->queue_size > 1024 || (b->queue_size & (b->queue_size - 1))) {
+		fputs("softiov-bench: wrong arguments. Try --help\n", stderr);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+static bool wanted(const char *words, const char *name)
+{
+	char *copy, *word, *rest;
+	bool hit = false;
+
+	if (!words)
+		return true;
+	copy = strdup(words);
+	for (word = strtok_r(copy, ",", &rest); word && !hit; word = strtok_r(NULL, ",", &rest))
+		hit = strstr(name, word) != NULL;
+	free(copy);
+	return hit;
+}
+
+static unsigned choose_cases(const char *words, struct result *r)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < bench_num_cases; i++)
+		if (wanted(words, bench_cases[i].name))
+			r[n++].what = &bench_cases[i];
+	return n;
+}
+
+/* Interleaved: whatever disturbs the machine for a while disturbs all cases alike. */
+static int measure(struct bench *b, struct result *r, unsigned n)
+{
+	int err;
+
+	for (unsigned run = 0; run < b->runs; run++) {
+		fprintf(stderr, "run %u of %u\n", run + 1, b->runs);
+		for (unsigned i = 0; i < n; i++) {
+			err = bench_run(b, &r[i]);
+			if (err) {
+				fprintf(stderr, "softiov-bench: %s: %s\n", r[i].what->name,
+					strerror(-err));
+				return err;
+			}
+		}
+	}
+	return 0;
+}
+
+static int bench(struct bench *b, const struct wishes *w, struct result *r, unsigned n)
+{
+	struct machine m;
+	char config[160];
+	int err;
+
+	machine_begin(&m);
+	b->ticks_per_ns = m.ghz;
+	snprintf(config, sizeof(config),
+		 "workers: 1\n"
+		 "devices:\n"
+		 "  nic0: {type: ethernet, total-vfs: 2, num-vfs: 2, mtu: 9000, queue-size: "
+		 "1024}\n");
+	err = daemon_start(&b->daemon, b->softiovd, config, b->daemon_cpu);
+	if (err) {
+		fprintf(stderr, "softiov-bench: %s does not start\n", b->softiovd);
+		return err;
+	}
+	bench_pin(b->guest_cpu);
+	err = measure(b, r, n);
+	machine_end(&m);
+	if (daemon_stop(&b->daemon) && !err)
+		err = -ECHILD;
+	if (err)
+		return err;
+	report_table(b, &m, r, n);
+	return w->json ? report_json(w->json, b, &m, r, n) : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = {.softiovd = SOFTIOVD, .runs = 5, .seconds = 0.4, .queue_size = 256};
+	struct wishes w = {NULL};
+	struct result *r;
+	unsigned n;
+	int ret;
+
+	choose_cores(&b);
+	ret = parse(argc, argv, &b, &w);
+	if (ret >= 0)
+		return ret;
+	r = calloc(bench_num_cases, sizeof(*r));
+	n = r ? choose_cases(w.cases, r) : 0;
+	if (!n) {
+		fputs("softiov-bench: no such case; --list shows them\n", stderr);
+		free(r);
+		return EXIT_USAGE;
+	}
+	ret = bench(&b, &w, r, n);
+	free(r);
+	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A softiovd of one's own: started with a configuration in a new directory below /tmp, watched
+ * through /proc, ended. For tests and benchmarks. One thread.
+ */
+#ifndef TESTS_SUPPORT_DAEMON_H
+#define TESTS_SUPPORT_DAEMON_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct daemon_run {
+	pid_t pid;
+	char dir[32]; /* holds the configuration, the log and the sockets */
+};
+
+/* Starts it and waits until it answers at its control socket. cpu: the one core it may use, or -1.
+ * 0 or -errno; what it logged is then on stderr. */
+int daemon_start(struct daemon_run *d, const char *softiovd, const char *config, int cpu);
+/* Ends it by SIGTERM and removes the directory. 0 when it ended cleanly, else -1, the log on
+ * stderr. */
+int daemon_stop(struct daemon_run *d);
+/* Path of a function's or root's socket, such as "nic0/vf3" or "host0"; valid until the next
+ * call but three. */
+const char *daemon_socket(const struct daemon_run *d, const char *name);
+
+/* CPU time that all its threads took, in ns (of /proc's 10 ms ticks). */
+uint64_t daemon_cpu_ns(const struct daemon_run *d);
+/* CPU time of the thread with this name, in ns exactly; 0 when there is none. */
+uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread);
+/* A line of /proc/PID/status in KiB, such as "VmRSS" or "RssAnon"; -1. */
+long daemon_status_kib(const struct daemon_run *d, const char *key);
+/* Open files. */
+int daemon_files(const struct daemon_run *d);
+
+#endif
