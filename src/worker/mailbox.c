@@ -15,6 +15,7 @@
 static struct {
 	pthread_mutex_t lock;
 	struct mailbox_work *head, **tail;
+	unsigned n;
 	int fd;
 } box = {.lock = PTHREAD_MUTEX_INITIALIZER, .tail = &box.head, .fd = -1};
 
@@ -49,9 +50,20 @@ void mailbox_post(struct mailbox_work *work)
 	work->next = NULL;
 	*box.tail = work;
 	box.tail = &work->next;
+	box.n++;
 	pthread_mutex_unlock(&box.lock);
 	if (was_empty)
 		eventfd_write(box.fd, 1);
+}
+
+static unsigned count(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&box.lock);
+	n = box.n;
+	pthread_mutex_unlock(&box.lock);
+	return n;
 }
 
 static struct mailbox_work *take_one(void)
@@ -64,6 +76,7 @@ static struct mailbox_work *take_one(void)
 		box.head = work->next;
 		if (!box.head)
 			box.tail = &box.head;
+		box.n--;
 	}
 	pthread_mutex_unlock(&box.lock);
 	return work;
@@ -72,13 +85,17 @@ static struct mailbox_work *take_one(void)
 void mailbox_run(void)
 {
 	struct mailbox_work *work;
+	unsigned left;
 	eventfd_t n;
 
 	eventfd_read(box.fd, &n);
-	while ((work = take_one())) {
-		atomic_store(&work->posted, 0);
+	for (left = count(); left && (work = take_one()); left--) {
+		/* an exchange: what was published before a post that found it queued is seen */
+		atomic_exchange(&work->posted, 0);
 		work->run(work);
 	}
+	if (count())
+		eventfd_write(box.fd, 1);
 }
 
 void mailbox_cancel(struct mailbox_work *work)
@@ -92,6 +109,7 @@ void mailbox_cancel(struct mailbox_work *work)
 		*p = work->next;
 		if (!*p)
 			box.tail = p;
+		box.n--;
 		break;
 	}
 	pthread_mutex_unlock(&box.lock);

@@ -26,7 +26,8 @@ int mailbox_fd(void);
 /* Queues the work once; posting what is queued already does nothing. Any thread. */
 void mailbox_post(struct mailbox_work *work);
 
-/* Runs what is queued. Control. */
+/* Runs what is queued now. What is posted meanwhile waits for the next call, for which the fd is
+ * readable again: a guest that never stops asking has its turn like everybody else. Control. */
 void mailbox_run(void);
 
 /* Takes the work back: on return it is not queued and run() is not going to be called. The owner
