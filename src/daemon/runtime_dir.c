@@ -42,6 +42,11 @@ static int make_dir(const char *dir)
 		errno = ENOTDIR;
 		return refuse(dir, "remove what is there, or give another with --runtime-dir");
 	}
+	if (st.st_uid && st.st_uid != geteuid()) {
+		errno = EPERM;
+		return refuse(dir, "it belongs to another user, who could replace sockets: give one of "
+				   "your own with --runtime-dir");
+	}
 	if (st.st_mode & S_IWOTH) {
 		errno = EPERM;
 		return refuse(dir, "everyone may write there, so sockets could be replaced: "

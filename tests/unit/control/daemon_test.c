@@ -318,6 +318,19 @@ static void a_second_daemon_is_refused(void **state)
 	expect(pid);
 }
 
+static void a_directory_of_another_user_is_refused(void **state)
+{
+	char other[128];
+	const char *const argv[] = {softiovd, "-c", config, "--runtime-dir", other, NULL};
+
+	snprintf(other, sizeof(other), "%s/other", dir);
+	assert_int_equal(mkdir(other, 0755), 0);
+	if (chown(other, 65534, 65534))
+		skip(); /* not root */
+	assert_int_equal(run(argv), 1);
+	expect("belongs to another user");
+}
+
 static void check_and_help_start_nothing(void **state)
 {
 	const char *const check[] = {softiovd, "-c", config, "--check", NULL};
@@ -396,6 +409,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(attach_args_name_the_socket),
 		cmocka_unit_test(reload_applies_or_says_why_not),
 		cmocka_unit_test(a_second_daemon_is_refused),
+		cmocka_unit_test(a_directory_of_another_user_is_refused),
 		cmocka_unit_test(check_and_help_start_nothing),
 		cmocka_unit_test(the_control_socket_stands_rough_clients),
 	};
