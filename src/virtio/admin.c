@@ -181,8 +181,12 @@ static unsigned admin_poll(struct poller *p)
 		n = vq_pop(a->vq, &chain, bufs, ADMIN_BUFS);
 	if (n < 0)
 		virtio_device_set_needs_reset(a->vd, "admin queue broken");
-	if (n <= 0)
+	if (n <= 0) {
+		/* No chain for the answer: the driver took the command back. Its worker, which
+		 * serves others too, must not wait for another one. */
+		atomic_store(&a->state, ADMIN_IDLE);
 		return 0;
+	}
 	if (state == ADMIN_IDLE) {
 		a->cmd_len = copy_command(a, &chain);
 		vq_unpop(a->vq, 1, chain.ndescs);
@@ -204,7 +208,7 @@ static bool admin_arm(struct poller *p)
 
 	if (state == ADMIN_BUSY || virtio_device_broken(a->vd) || !pci_function_dma(a->vd->fn))
 		return false;
-	return vq_arm(a->vq) || state == ADMIN_DONE;
+	return state == ADMIN_DONE || vq_arm(a->vq);
 }
 
 static void admin_disarm(struct poller *p)

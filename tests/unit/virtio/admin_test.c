@@ -233,6 +233,54 @@ static void test_broken(void **state)
 	(void)state;
 }
 
+/* A command that is taken back while it is executed: its answer goes nowhere, and nobody waits for
+ * the driver to make up its mind. */
+static void test_taken_back(void **state)
+{
+	const uint64_t at = ENV_BASE + ENV_DATA;
+	const struct gvq_seg segs[2] = {{at, 24, false}, {at + 2048, 16, true}};
+	struct pollfd p = {.events = POLLIN};
+	struct worker_stats st;
+	uint64_t cookie;
+	struct model m;
+	uint32_t len;
+	struct gvq q;
+	uint8_t *desc;
+
+	m_open(&m, 4, false);
+	start(&m, &q, true);
+	desc = m.mem + (q.desc_addr - ENV_BASE);
+	memset(m.mem + ENV_DATA, 0, 4096);
+	assert_int_equal(gvq_add(&q, segs, 2, 7), 0);
+	gvq_publish(&q);
+	wr(&m, 0x3000 + 4 * QUEUES, 2, QUEUES);
+	p.fd = mailbox_fd();
+	assert_int_equal(poll(&p, 1, 3000), 1);
+	__atomic_fetch_xor((uint16_t *)(desc + 14), 1 << 7, __ATOMIC_SEQ_CST);
+	mailbox_run();
+	for (unsigned i = 0; i < 1000; i++) {
+		worker_get_stats(worker_pool_at(m.pool, 0), &st);
+		if (i > 20 && !st.active)
+			break;
+		usleep(1000);
+	}
+	assert_int_equal(st.active, 0);
+	assert_false(gvq_has_used(&q));
+	/* there it is again */
+	__atomic_fetch_xor((uint16_t *)(desc + 14), 1 << 7, __ATOMIC_SEQ_CST);
+	wr(&m, 0x3000 + 4 * QUEUES, 2, QUEUES);
+	for (unsigned i = 0; i < 3000 && !gvq_has_used(&q); i++) {
+		poll(&p, 1, 1);
+		mailbox_run();
+	}
+	assert_true(gvq_take(&q, &cookie, &len));
+	assert_int_equal(len, 16);
+	assert_int_equal(get_le64(m.mem + ENV_DATA + 2056), 3);
+	gvq_fini(&q);
+	m_close(&m);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_taken_back),
 	};
 
 	if (dma_init() || mailbox_init())
