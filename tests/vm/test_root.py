@@ -16,8 +16,9 @@ LENT = 7                                # nic0/vf7, attached by the other VM
 
 @shared
 def host():
-    d = Daemon({"devices": {"nic0": {"type": "ethernet", "total-vfs": TOTAL}},
-                "roots": {"host0": {"devices": ["nic0"]}}})
+    d = Daemon({"devices": {"nic0": {"type": "ethernet", "total-vfs": TOTAL},
+                            "nic1": {"type": "ethernet", "total-vfs": 2}},
+                "roots": {"host0": {"devices": ["nic0", "nic1"]}}})
     vm = VM("host", vfio_user=[d.sock("host0")], extra=NATIVE_HOTPLUG, mem="384M")
     other = VM("other")
     log("root is up after %s" % vm.sh("cut -d' ' -f1 /proc/uptime; dmesg | grep 'Bound to PCI'"))
@@ -30,6 +31,11 @@ def vfs_up(vm, devs, count=2):
         up(vm, devs[vf_address(n)], "10.0.0.%d" % (n + 1), "v%d" % n)
     (pf,) = [n for n, i in vm.netdevs().items() if i["pci"] == PF]
     up(vm, pf, "10.0.0.100")
+
+
+def functions(d):
+    """Names of nic0's functions."""
+    return {f["name"] for f in d.cli("show", "functions", "-j") if f["device"] == "nic0"}
 
 
 def drop_namespaces(vm):
@@ -50,13 +56,28 @@ def test_hierarchy():
     assert root["client"]["pid"] == vm.proc.pid and root["client"]["errors"] == 0
 
 
+def test_two_devices_in_a_root():
+    d, vm, _ = host()
+    pf = function(d, "nic1/pf")
+    assert (pf["root"], pf["rid"]) == ("host0", "02:00.0")
+    (dev,) = [n for n, i in vm.netdevs().items() if i["pci"] == "10000:02:00.0"]
+    vm.sh("echo 1 > %s10000:02:00.0/sriov_numvfs" % SYSFS)
+    vf = vm.netdev(function(d, "nic1/vf0")["mac"])
+    up(vm, dev, "10.2.0.100")
+    up(vm, vf, "10.2.0.1", "w")
+    ping(vm, "10.2.0.100", "w")
+    vm.sh("ip netns del w; echo 0 > %s10000:02:00.0/sriov_numvfs" % SYSFS)
+    assert function(d, "nic0/pf")["holder"] == "root"
+
+
 def test_lspci_of_pf():
     _, vm, _ = host()
     text = vm.sh("lspci -vvv -s " + PF)
     for line in (r"Express \(v2\) Endpoint", r"FLReset\+", r"MSI-X: Enable\+",
                  r"Alternative Routing-ID Interpretation \(ARI\)",
                  r"Single Root I/O Virtualization \(SR-IOV\)",
-                 r"IOVCap:\s+Migration- ", r"IOVCtl:\s+Enable- Migration- Interrupt- MSE- ARIHierarchy\+",
+                 r"IOVCap:\s+Migration- ",
+                 r"IOVCtl:\s+Enable- Migration- Interrupt- MSE- ARIHierarchy\+",
                  r"Initial VFs: %d, Total VFs: %d, Number of VFs: 0, Function Dependency Link: 00"
                  % (TOTAL, TOTAL),
                  r"VF offset: 1, stride: 1, Device ID: 1041",
@@ -72,10 +93,9 @@ def test_vfs_come_and_go():
     vm.sh("cd %s%s && test $(cat sriov_totalvfs) = %d && test $(cat sriov_numvfs) = 0"
           % (SYSFS, PF, TOTAL))
     assert set_vfs(vm, 0) == {}
-    names = lambda: {f["name"] for f in d.cli("show", "functions", "-j") if f["kind"] == "vf"}
-    assert names() == set()
+    assert functions(d) == {"nic0/pf"}
     devs = set_vfs(vm, 4)
-    assert len(devs) == 4 and names() == {"nic0/vf%d" % n for n in range(4)}
+    assert len(devs) == 4 and functions(d) == {"nic0/pf"} | {"nic0/vf%d" % n for n in range(4)}
     for n in range(4):
         vf = function(d, "nic0/vf%d" % n)
         assert vm.netdev(vf["mac"]) == devs[vf_address(n)]
@@ -87,9 +107,9 @@ def test_vfs_come_and_go():
     assert "1af4:1041" in vm.sh("lspci -n -s " + vf_address(0))
     # More than there are, or another number while some exist, the kernel refuses by itself.
     assert vm.status("echo 9 > %s%s/sriov_numvfs" % (SYSFS, PF))
-    assert set_vfs(vm, 0) == {} and names() == set()
+    assert set_vfs(vm, 0) == {} and functions(d) == {"nic0/pf"}
     assert vm.sh("lspci -s " + vf_address(0)) == ""
-    assert len(set_vfs(vm, TOTAL)) == TOTAL and len(names()) == TOTAL
+    assert len(set_vfs(vm, TOTAL)) == TOTAL and len(functions(d)) == TOTAL + 1
     assert "Number of VFs: %d," % TOTAL in vm.sh("lspci -vvv -s " + PF)
 
 
@@ -158,7 +178,7 @@ def test_unbind_and_bind_the_pf():
     set_vfs(vm, 0)
     set_vfs(vm, 2)
     roots.unbind(vm, PF)                # the driver takes its VFs along
-    assert [f["name"] for f in d.cli("show", "functions", "-j")] == ["nic0/pf"]
+    assert functions(d) == {"nic0/pf"}
     # FLR of the PF, by its own capability.
     assert "flr" in vm.sh("cat %s%s/reset_method" % (SYSFS, PF))
     vm.sh("echo 1 > %s%s/reset" % (SYSFS, PF))
@@ -219,7 +239,7 @@ def test_vmd_driver_goes_and_comes():
     set_vfs(vm, 2)
     vm.sh("modprobe -r vmd")
     assert not vm.netdevs()
-    assert [f["name"] for f in d.cli("show", "functions", "-j")] == ["nic0/pf"]
+    assert functions(d) == {"nic0/pf"}
     assert function(d, "nic0/pf")["driver"]["state"] != "running"
     vm.sh("modprobe vmd")
     vm.netdev(function(d, "nic0/pf")["mac"])
@@ -236,7 +256,7 @@ def test_reboot():
     vm.reboot()
     vm.netdev(function(d, "nic0/pf")["mac"])
     assert vm.sh("cat %s%s/sriov_numvfs" % (SYSFS, PF)) == "0"
-    assert [f["name"] for f in d.cli("show", "functions", "-j")] == ["nic0/pf"]
+    assert functions(d) == {"nic0/pf"}
     vfs_up(vm, set_vfs(vm, 3))
     ping(vm, "10.0.0.2", "v0")
     ping(vm, "10.0.0.100", "v1")
