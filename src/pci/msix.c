@@ -66,15 +66,6 @@ void pci_msix_destroy(struct pci_function *fn)
 	free(fn->vec);
 }
 
-static void signal_fd(int fd)
-{
-	const uint64_t one = 1;
-
-	/* EAGAIN: the counter is full, so whoever waits has been told. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 static void deliver(struct pci_function *fn, int fd)
 {
 	struct pci_function *parent = atomic_load_explicit(&fn->irq_parent, memory_order_acquire);
@@ -82,7 +73,7 @@ static void deliver(struct pci_function *fn, int fd)
 	if (parent)
 		pci_irq_raise(parent, (unsigned)fd);
 	else
-		signal_fd(fd);
+		pci_eventfd_signal(fd);
 }
 
 void pci_irq_raise(struct pci_function *fn, unsigned vector)
@@ -118,8 +109,9 @@ static int install(struct pci_function *fn, struct pci_irq_vector *v, int fd)
 }
 
 /*
- * A client may pass any kind of fd, and a worker must never block writing to it. Anonymous inodes
- * have no file type; pipes, sockets and files do.
+ * A client may pass any kind of fd, and nothing but an eventfd is to be written to. Anonymous
+ * inodes have no file type; pipes, sockets and files do. (That no thread ever waits is seen to
+ * where the eventfd is signalled; O_NONBLOCK is for where that way is closed.)
  */
 static bool usable_eventfd(int fd)
 {

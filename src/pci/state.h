@@ -101,6 +101,10 @@ void pci_msix_reset(struct pci_function *fn);
 void pci_msix_attach(struct pci_function *fn);
 void pci_msix_detach(struct pci_function *fn);
 
+/* notify.c */
+/* Adds 1 to an eventfd's counter. Never waits, whatever its other holders do. Any thread. */
+void pci_eventfd_signal(int fd);
+
 /* sriov.c */
 int pci_sriov_create(struct pci_function *fn);
 bool pci_sriov_owns(const struct pci_function *fn, unsigned off);

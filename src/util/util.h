@@ -9,14 +9,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
-#define BIT(n)                          (1u << (n))
-#define BIT_ULL(n)                      (1ull << (n))
-#define likely(x)                       __builtin_expect(!!(x), 1)
-#define unlikely(x)                     __builtin_expect(!!(x), 0)
-#define CACHE_LINE                      64
-#define PAGE_SIZE_4K                    4096u
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define ARRAY_SIZE(a)			(sizeof(a) / sizeof((a)[0]))
+#define BIT(n)				(1u << (n))
+#define BIT_ULL(n)			(1ull << (n))
+#define likely(x)			__builtin_expect(!!(x), 1)
+#define unlikely(x)			__builtin_expect(!!(x), 0)
+#define CACHE_LINE			64
+#define PAGE_SIZE_4K			4096u
+
+/* 1 when the thread sanitizer watches, which knows neither fences nor every system call. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
 
 #define MIN(a, b)                                                                                  \
 	({                                                                                         \

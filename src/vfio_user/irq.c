@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Interrupts: their description, and SET_IRQS. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,10 +38,8 @@ int vfu_handle_irq_info(struct vfu_session *s, struct vfu_msg *m)
 	return 0;
 }
 
-/*
- * Only an eventfd will do: writing to anything else could block a worker or reach a file. Without
- * /proc to ask, anything that has a type of its own is refused.
- */
+/* Only an eventfd will do: writing to anything else could block a worker or reach a file. Without
+ * /proc to ask, anything that has a type of its own is refused. */
 static bool is_eventfd(int fd)
 {
 	char link[32], target[64];
@@ -58,31 +55,14 @@ static bool is_eventfd(int fd)
 	return !fstat(fd, &st) && !(st.st_mode & S_IFMT);
 }
 
-/* The counter of an eventfd can be full; a worker must not wait for the VMM to drain it. */
-static int prepare_eventfd(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (!is_eventfd(fd))
-		return -EINVAL;
-	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY ||
-	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -EINVAL;
-	return 0;
-}
-
 static int set_eventfds(struct vfu_session *s, struct vfu_msg *m, const struct vfio_irq_set *set)
 {
-	int err;
-
 	/* No descriptor at all de-assigns the vectors named. */
 	if (!set->count || (m->nfds && m->nfds != set->count))
 		return -EINVAL;
-	for (unsigned i = 0; i < m->nfds; i++) {
-		err = prepare_eventfd(m->fds[i]);
-		if (err)
-			return err;
-	}
+	for (unsigned i = 0; i < m->nfds; i++)
+		if (!is_eventfd(m->fds[i]))
+			return -EINVAL;
 	if (set->index != VFIO_PCI_MSIX_IRQ_INDEX)
 		return 0; /* ERR: accepted, its descriptor closed with the message */
 	pci_irq_set_fds(s->cfg.fn, set->start, set->count, m->nfds ? m->fds : NULL);

@@ -12,14 +12,6 @@
 
 #include "util/clock.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN
-#endif
-#endif
-
 #define FD_CHECK_NS    (20 * NS_PER_US)
 #define QUIET_SPELL_NS (50 * NS_PER_US)
 #define EVENTS_MAX     64
@@ -312,7 +304,7 @@ static int wait_events(struct worker *w, struct epoll_event *ev, uint64_t until_
  */
 void worker_full_fence(void)
 {
-#if !defined(UNDER_TSAN) && !defined(__x86_64__)
+#if !UNDER_TSAN && !defined(__x86_64__)
 	atomic_thread_fence(memory_order_seq_cst);
 #endif
 }

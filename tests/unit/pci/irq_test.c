@@ -4,8 +4,11 @@
  * vectors change hands.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <linux/aio_abi.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "model.h"
@@ -132,6 +135,34 @@ static void an_endpoint_delivers_iff_an_eventfd_is_installed(void **state)
 	pci_function_detach(m.pf);
 	pci_irq_raise(m.pf, 3);
 	assert_int_equal(drain(mine), 0);
+	close(mine);
+}
+
+/* O_NONBLOCK is the client's to clear at any time, and so is the counter to fill. */
+static void nobody_waits_in_the_eventfd_of_a_client(void **state)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	int fd = new_fd(), mine = dup(fd);
+
+	aio_context_t context = 0;
+
+	if (UNDER_TSAN || syscall(SYS_io_setup, 1, &context))
+		skip(); /* not to be had here */
+	syscall(SYS_io_destroy, context);
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	pci_irq_set_fd(m.pf, 3, fd);
+	assert_int_equal(fcntl(mine, F_SETFL, fcntl(mine, F_GETFL) & ~O_NONBLOCK), 0);
+	assert_int_equal(write(mine, &full, sizeof(full)), sizeof(full));
+	alarm(20);
+	pci_irq_raise(m.pf, 3);
+	pci_irq_raise(m.pf, 3);
+	assert_true(drain(mine) >= full);
+	/* and it is still worth something */
+	for (unsigned i = 0; i < 2000; i++)
+		pci_irq_raise(m.pf, 3);
+	assert_int_equal(drain(mine), 2000);
+	alarm(0);
+	pci_function_detach(m.pf);
 	close(mine);
 }
 
@@ -468,6 +499,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(an_endpoint_delivers_iff_an_eventfd_is_installed),
+		T(nobody_waits_in_the_eventfd_of_a_client),
 		T(a_pending_interrupt_is_delivered_with_the_eventfd),
 		T(several_vectors_are_set_at_once_and_bad_ones_refused),
 		T(a_root_delivers_what_the_table_says),
