@@ -79,6 +79,22 @@ static inline enum net_drop classify_tag(const struct net_view *in, const uint8_
 	return NO_DROP;
 }
 
+static int lookup_learnt(const struct net_table *t, uint64_t dst, uint16_t vlan)
+{
+	int slot, index;
+
+	if (!t->learnt)
+		return DST_FLOOD;
+	slot = learnt_find(t->learnt, learnt_hash(dst, vlan, t->seed), dst, vlan);
+	if (slot < 0)
+		return DST_FLOOD;
+	/* What was learnt outlives the uplink's place in the table by a moment. */
+	index = t->uplinks[slot];
+	if (index == NET_NO_PORT || !view_member(t->views[index], vlan))
+		return DST_FLOOD;
+	return index;
+}
+
 static inline int lookup(struct burst *b, uint64_t dst, uint16_t vlan)
 {
 	const struct net_table *t = b->t;
@@ -87,17 +103,8 @@ static inline int lookup(struct burst *b, uint64_t dst, uint16_t vlan)
 	if (dst == b->last_dst && vlan == b->last_dst_vlan)
 		return b->last_index;
 	index = table_find(t, dst, vlan);
-	if (index < 0) {
-		index = DST_FLOOD;
-		if (t->learnt) {
-			int slot =
-				learnt_find(t->learnt, learnt_hash(dst, vlan, t->seed), dst, vlan);
-
-			if (slot >= 0 && t->views[t->uplinks[slot]] &&
-			    view_member(t->views[t->uplinks[slot]], vlan))
-				index = t->uplinks[slot];
-		}
-	}
+	if (index < 0)
+		index = lookup_learnt(t, dst, vlan);
 	b->last_dst = dst;
 	b->last_dst_vlan = vlan;
 	b->last_index = index;

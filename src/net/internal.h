@@ -17,6 +17,7 @@
 #include "util/util.h"
 
 #define NET_PORTS_MAX	  1152 /* of a switch: 1024 VFs, their PFs, uplinks */
+#define NET_NO_PORT	  UINT16_MAX
 #define NET_UPLINKS_MAX	  8    /* of these, uplinks: 3 bits of a learnt entry */
 #define NET_LEARNT_SETS	  1024 /* learnt addresses: at most sets x ways of a switch, */
 #define NET_LEARNT_WAYS	  8    /* a full set learns nothing until an entry has aged */
@@ -83,7 +84,7 @@ struct net_table {
 	uint32_t mask;			   /* of macs[] */
 	uint32_t n;			   /* of views[], holes are NULL */
 	uint64_t *macs;			   /* mac << 16 | index + 1, linear probing, 0 ends a run */
-	uint16_t uplinks[NET_UPLINKS_MAX]; /* index by uplink slot */
+	uint16_t uplinks[NET_UPLINKS_MAX]; /* index by uplink slot, or NET_NO_PORT */
 	const struct net_view *views[];
 };
 

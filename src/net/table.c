@@ -109,6 +109,8 @@ static struct net_table *table_alloc(const struct net_switch *sw, unsigned n)
 	t->seed = sw->seed;
 	t->learnt = sw->learnt;
 	t->n = n;
+	for (unsigned i = 0; i < NET_UPLINKS_MAX; i++)
+		t->uplinks[i] = NET_NO_PORT;
 	return t;
 }
 

@@ -167,10 +167,64 @@ static void changes_disturb_nobody(void **state)
 	assert_true(turn > 3);
 }
 
+/* The sender of a flow to an address behind an uplink. */
+static unsigned send_outside(struct poller *p)
+{
+	struct end *e = container_of(p, struct end, poller);
+	struct net_frame f;
+
+	if (atomic_load(&e->stop))
+		return 0;
+	frame_simple(&f, 500, e->id, 0);
+	net_port_input(e->port, &f, 1);
+	return 1;
+}
+
+static const struct poller_ops outside_ops = {.poll = send_outside};
+
+/* While an uplink goes, frames to what was learnt there reach nobody else. */
+static void uplink_goes_while_frames_flow(void **state)
+{
+	struct net_port_config cfg = {"up", NET_PORT_UPLINK, &end_ops, &extra};
+	struct net_policy policy;
+	struct worker *w;
+	struct net_frame f;
+
+	net_policy_init(&policy);
+	policy.spoof_check = false;
+	assert_int_equal(net_switch_create("nic", &sw), 0);
+	add_end(&receivers[0], 1, 2); /* the first port of the switch, not concerned */
+	add_end(&senders[0], 2, 1);
+	senders[0].poller.ops = &outside_ops;
+	assert_int_equal(worker_create("net-test", 0, &w), 0);
+	worker_add(w, &senders[0].poller);
+	poller_kick(&senders[0].poller);
+	for (unsigned turn = 0; turn < 300; turn++) {
+		memset(&extra, 0, sizeof(extra));
+		assert_int_equal(net_port_create(sw, &cfg, &policy, &extra.port), 0);
+		net_port_set_active(extra.port, true);
+		net_port_set_carrier(extra.port, true);
+		frame_simple(&f, 1, 500, 0);
+		memcpy(net_frame_head(&f), mac_other, 6);
+		net_port_input(extra.port, &f, 1);
+		while (!atomic_load(&extra.received))
+			cpu_relax();
+		net_port_destroy(extra.port);
+	}
+	atomic_store(&senders[0].stop, true);
+	worker_remove(&senders[0].poller);
+	worker_destroy(w);
+	assert_int_equal(atomic_load(&receivers[0].received), 0);
+	net_port_destroy(senders[0].port);
+	net_port_destroy(receivers[0].port);
+	net_switch_destroy(sw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_disturb_nobody),
+		cmocka_unit_test(uplink_goes_while_frames_flow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
