@@ -142,24 +142,7 @@ int daemon_stop(struct daemon_run *d)
 	return got == d->pid && !status ? 0 : -1;
 }
 
-uint64_t daemon_cpu_ns(const struct daemon_run *d)
-{
-	unsigned long user = 0, system = 0;
-	char path[64], text[1024], *p;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)d->pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	/* The name in parentheses may hold anything; utime is the 12th field after it. */
-	if (fgets(text, sizeof(text), f) && (p = strrchr(text, ')')))
-		sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-		       &system);
-	fclose(f);
-	return (user + system) * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
-}
-
+/* CPU time of a thread, if its name is the one wanted (NULL: any). */
 static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 {
 	unsigned long long ns = 0;
@@ -172,7 +155,7 @@ static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 		name[strcspn(name, "\n")] = '\0';
 	if (f)
 		fclose(f);
-	if (strcmp(name, thread))
+	if (thread && strcmp(name, thread))
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)pid, tid);
 	f = fopen(path, "re");
@@ -183,6 +166,7 @@ static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 	return ns;
 }
 
+/* The sum over all threads of that name. */
 uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
 {
 	uint64_t ns = 0;
@@ -192,12 +176,17 @@ uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)d->pid);
 	dir = opendir(path);
-	while (dir && !ns && (e = readdir(dir)))
+	while (dir && (e = readdir(dir)))
 		if (e->d_name[0] != '.')
-			ns = task_ns(d->pid, e->d_name, thread);
+			ns += task_ns(d->pid, e->d_name, thread);
 	if (dir)
 		closedir(dir);
 	return ns;
+}
+
+uint64_t daemon_cpu_ns(const struct daemon_run *d)
+{
+	return daemon_thread_ns(d, NULL);
 }
 
 long daemon_status_kib(const struct daemon_run *d, const char *key)

@@ -24,9 +24,9 @@ int daemon_stop(struct daemon_run *d);
  * call but three. */
 const char *daemon_socket(const struct daemon_run *d, const char *name);
 
-/* CPU time that all its threads took, in ns (of /proc's 10 ms ticks). */
+/* CPU time that all threads took which it has now, in ns. */
 uint64_t daemon_cpu_ns(const struct daemon_run *d);
-/* CPU time of the thread with this name, in ns exactly; 0 when there is none. */
+/* CPU time of the threads of this name. */
 uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread);
 /* A line of /proc/PID/status in KiB, such as "VmRSS" or "RssAnon"; -1. */
 long daemon_status_kib(const struct daemon_run *d, const char *key);
