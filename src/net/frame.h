@@ -18,6 +18,7 @@
 #define NET_FRAME_MAX  (65536 + 64) /* bytes, a GSO frame with its headers and tags */
 #define NET_SEGS_MAX   64  /* pieces of the rest; a longer chain is coalesced by the port */
 #define NET_BURST      32
+#define NET_BURST_COST (256 << 10) /* a source ends its burst here, see net_frame_cost() */
 #define NET_OWN_SEGS   3   /* pieces that a frame can describe by itself, see net_frame.own */
 #define NET_GSO_SEGS_MAX 2048 /* frames that one GSO frame may become (no amplification) */
 
@@ -62,6 +63,21 @@ static inline uint8_t *net_frame_head(struct net_frame *f)
 static inline const uint8_t *net_frame_chead(const struct net_frame *f)
 {
 	return f->head_buf + f->head_off;
+}
+
+/*
+ * What a valid frame may cost its worker at most, in bytes copied or the like: by its length, by the
+ * segments it may be cut into, and by the number of its receivers, which is only guessed. The
+ * worker's other pollers wait, and so do other senders to the same receiver, while a burst is
+ * delivered; so a burst is bounded by this as well as by its frames.
+ */
+static inline uint32_t net_frame_cost(const struct net_frame *f)
+{
+	uint32_t cost = f->len;
+
+	if (f->offload.gso_type && f->offload.gso_size)
+		cost += f->len / f->offload.gso_size * 256;
+	return net_frame_chead(f)[0] & 1 ? 16 * cost : cost;
 }
 
 /* Copies bytes [off, off + len) of the frame to dst; the range must lie inside the frame. */

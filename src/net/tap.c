@@ -231,10 +231,10 @@ static int read_frame(struct tap_queue *q, unsigned i)
 static unsigned tap_poll(struct poller *p)
 {
 	struct tap_queue *q = container_of(p, struct tap_queue, poller);
-	unsigned n = 0;
+	unsigned n = 0, cost = 0;
 
-	while (n < NET_BURST && read_frame(q, n))
-		n++;
+	while (n < NET_BURST && cost < NET_BURST_COST && read_frame(q, n))
+		cost += net_frame_cost(&q->frames[n++]);
 	if (n)
 		net_port_input(q->tap->up->port, q->frames, n);
 	return n;

@@ -163,10 +163,11 @@ struct tx_burst {
 /* Takes up to a burst of chains and makes frames of them. */
 static void collect(struct vnet_txq *q, struct vnet_scratch *s, struct tx_burst *b)
 {
-	unsigned used = 0;
+	unsigned used = 0, cost = 0;
 	bool flat_used = false;
 
-	while (b->chains < NET_BURST && used + VQ_BUFS_MAX <= ARRAY_SIZE(s->tx_bufs)) {
+	while (b->chains < NET_BURST && cost < NET_BURST_COST &&
+	       used + VQ_BUFS_MAX <= ARRAY_SIZE(s->tx_bufs)) {
 		struct vq_chain *chain = &s->tx_chains[b->chains];
 
 		b->err = vq_pop(q->vq, chain, s->tx_bufs + used, VQ_BUFS_MAX);
@@ -174,7 +175,7 @@ static void collect(struct vnet_txq *q, struct vnet_scratch *s, struct tx_burst 
 			break;
 		switch (make_frame(q->net, s, chain, &s->frames[b->frames], &flat_used)) {
 		case TX_FRAME:
-			b->frames++;
+			cost += net_frame_cost(&s->frames[b->frames++]);
 			break;
 		case TX_DROP:
 			b->malformed++;

@@ -388,13 +388,86 @@ static void test_broken_ring(void **state)
 	world_destroy(&w);
 }
 
+/* A port that only counts, and how many frames it was given at once. */
+static _Atomic unsigned sunk, sunk_at_once;
+
+static unsigned sink_deliver(struct net_port *port, struct net_frame *const *frames, unsigned n)
+{
+	if (n > sunk_at_once)
+		sunk_at_once = n;
+	sunk += n;
+	return n;
+}
+
+static const struct net_port_ops sink_ops = {.deliver = sink_deliver};
+
+/* Publishes n equal frames at once; returns how many came together at most. */
+static unsigned burst_of(struct guest *g, const struct frame_spec *s, unsigned n)
+{
+	struct virtio_net_hdr_v1 hdr;
+	uint64_t at = g->tx_area;
+
+	sunk = sunk_at_once = 0;
+	frame_build(s, g->mem + at + 12, &hdr);
+	memcpy(g->mem + at, &hdr, 12);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(gvq_add_one(&g->tx[0], GUEST_BASE + at, 12 + s->len, false, i), 0);
+	if (gvq_publish(&g->tx[0]))
+		guest_kick(g, 1);
+	assert_true(guest_tx_wait(g, 0));
+	assert_int_equal(sunk, n);
+	return sunk_at_once;
+}
+
+/* One turn of a sender is bounded by work, not by frames alone: others wait for their turn. */
+static void test_burst_size(void **state)
+{
+	static const uint8_t bcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	struct net_port_config pc = {"sink", NET_PORT_FUNCTION, &sink_ops, NULL};
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct frame_spec s = {.l3 = 4, .proto = IPPROTO_TCP, .len = 64};
+	struct net_policy policy;
+	struct net_port *sink;
+	struct guest a;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	net_policy_init(&policy);
+	policy.mac[0] = 2;
+	policy.mac[5] = 9;
+	assert_int_equal(net_port_create(w.sw, &pc, &policy, &sink), 0);
+	net_port_set_active(sink, true);
+	s.src = a.mac;
+	s.dst = policy.mac;
+	/* ordinary frames: full bursts */
+	assert_int_equal(burst_of(&a, &s, 64), NET_BURST);
+	s.len = 1514;
+	assert_int_equal(burst_of(&a, &s, 64), NET_BURST);
+	/* huge ones: some, to be worth a turn */
+	s.len = 65000;
+	s.partial = true;
+	s.gso = 1448;
+	assert_in_range(burst_of(&a, &s, 32), 2, 4);
+	/* those that must be cut into very many, or are for all: one */
+	s.gso = 40;
+	assert_int_equal(burst_of(&a, &s, 8), 1);
+	s.gso = 1448;
+	s.dst = bcast;
+	assert_int_equal(burst_of(&a, &s, 8), 1);
+	guest_destroy(&a);
+	net_port_destroy(sink);
+	world_destroy(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_remote),
-		cmocka_unit_test(test_too_big),	  cmocka_unit_test(test_no_buffers),
-		cmocka_unit_test(test_offloads),  cmocka_unit_test(test_live_offloads),
-		cmocka_unit_test(test_malformed), cmocka_unit_test(test_broken_ring),
+		cmocka_unit_test(test_sizes),	   cmocka_unit_test(test_remote),
+		cmocka_unit_test(test_too_big),	   cmocka_unit_test(test_no_buffers),
+		cmocka_unit_test(test_offloads),   cmocka_unit_test(test_live_offloads),
+		cmocka_unit_test(test_malformed),  cmocka_unit_test(test_broken_ring),
+		cmocka_unit_test(test_burst_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
