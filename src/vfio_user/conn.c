@@ -52,6 +52,7 @@ static void drop_head(struct vfu_conn *c)
 	c->tx_head = tx->next;
 	if (!c->tx_head)
 		c->tx_tail = &c->tx_head;
+	c->tx_fds -= tx->nfds;
 	close_fds(tx->fds, &tx->nfds);
 	free(tx);
 }
@@ -260,6 +261,7 @@ static int enqueue(struct vfu_conn *c, const struct iovec *iov, unsigned n, size
 	*c->tx_tail = tx;
 	c->tx_tail = &tx->next;
 	c->tx_bytes += tx->len;
+	c->tx_fds += tx->nfds;
 	return 0;
 }
 
@@ -293,6 +295,7 @@ int vfu_conn_flush(struct vfu_conn *c)
 
 		if (sent <= 0)
 			return (int)sent;
+		c->tx_fds -= tx->nfds;
 		close_fds(tx->fds, &tx->nfds);
 		tx->off += (size_t)sent;
 		c->tx_bytes -= (size_t)sent;

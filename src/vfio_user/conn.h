@@ -46,6 +46,7 @@ struct vfu_conn {
 	bool complete;
 	struct vfu_tx *tx_head, **tx_tail;
 	size_t tx_bytes;
+	unsigned tx_fds;  /* descriptors held by what is queued */
 	uint64_t tx_done; /* bytes ever accepted by the socket */
 };
 
@@ -74,6 +75,13 @@ int vfu_conn_flush(struct vfu_conn *c);
 static inline size_t vfu_conn_pending(const struct vfu_conn *c)
 {
 	return c->tx_bytes;
+}
+
+/* So much waits to be sent that no further command is to be read. Any descriptor does: else a peer
+ * that reads nothing could have all of the process's copied into its queue. */
+static inline bool vfu_conn_paused(const struct vfu_conn *c)
+{
+	return c->tx_bytes > VFU_TX_PAUSE || c->tx_fds;
 }
 
 #endif

@@ -140,7 +140,7 @@ static void set_interest(struct vfu_server *srv)
 		srv->timer_on = false;
 		sd_event_source_set_enabled(srv->timer, SD_EVENT_OFF);
 	}
-	if (pending <= VFU_TX_PAUSE)
+	if (!vfu_conn_paused(&srv->session.conn))
 		events |= EPOLLIN;
 	if (pending)
 		events |= EPOLLOUT;

@@ -188,7 +188,7 @@ int vfu_session_run(struct vfu_session *s, unsigned budget)
 
 		if (s->fatal)
 			return s->fatal;
-		if (vfu_conn_pending(&s->conn) > VFU_TX_PAUSE)
+		if (vfu_conn_paused(&s->conn))
 			return 0;
 		r = vfu_conn_receive(&s->conn, &m);
 		if (r <= 0)

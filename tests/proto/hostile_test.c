@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/util.h"
+#include "vfio_user/conn.h"
 
 static unsigned open_fds(void)
 {
@@ -386,6 +388,39 @@ static void test_flood(void **state)
 	assert_serving(f);
 }
 
+/* Answers that carry descriptors, unread: the daemon has not one for each. */
+static void test_fd_hoarder(void **state)
+{
+	struct fixture *f = *state;
+	struct vfu_client *c = fixture_client(f);
+	struct vfu_region_io_fds req = {.argsz = sizeof(req) + 8 * 40};
+	struct {
+		struct vfu_header h;
+		struct vfu_region_io_fds req;
+	} m = {{9, VFU_DEVICE_GET_REGION_IO_FDS, sizeof(m), 0, 0}, req};
+	unsigned before = open_fds(), sent = 0, most = 0;
+	struct raw_reply r;
+
+	while (sent < 4000 && send(vfu_client_fd(c), &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+				      (ssize_t)sizeof(m)) {
+		if (++sent % 100 == 0)
+			usleep(1000);
+		most = MAX(most, open_fds());
+	}
+	usleep(100000);
+	most = MAX(most, open_fds());
+	print_message("%u requests, %u more descriptors\n", sent, most - before);
+	assert_true(sent > 100);
+	assert_true(most - before <= VFU_FDS_MAX);
+	/* once it reads, all of them are answered */
+	for (unsigned i = 0; i < sent; i++) {
+		raw_recv(c, &r);
+		assert_int_equal(r.len, 16 + 16 + 3 * 40);
+	}
+	assert_ids(c);
+	vfu_client_close(c);
+}
+
 /* A slow reader gets everything, in order. */
 static void test_slow_reader(void **state)
 {
@@ -538,6 +573,7 @@ int main(void)
 		T(test_rude_refused_clients),
 		T(test_quick_reconnect),
 		T(test_flood),
+		T(test_fd_hoarder),
 		T(test_slow_reader),
 		T(test_stray_replies),
 		T(test_noise),
