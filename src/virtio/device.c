@@ -404,11 +404,11 @@ void virtio_device_config_set(struct virtio_device *vd, unsigned off, const void
 {
 	if (!range_ok(off, len, vd->desc.config_len))
 		return;
+	if (memcmp(vd->config + off, buf, len))
+		vd->config_changed = true;
 	memcpy(vd->config + off, buf, len);
-	if (!changed)
-		return;
-	vd->config_changed = true;
-	config_irq(vd);
+	if (changed)
+		config_irq(vd);
 }
 
 void virtio_device_config_get(const struct virtio_device *vd, unsigned off, void *buf, unsigned len)

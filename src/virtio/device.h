@@ -89,8 +89,8 @@ uint64_t virtio_device_features(const struct virtio_device *vd); /* negotiated; 
 uint8_t virtio_device_status(const struct virtio_device *vd);
 bool virtio_device_driver_ok(const struct virtio_device *vd); /* any thread */
 
-/* Device configuration: copies len bytes to off and, when changed is true, bumps the generation
- * and raises a configuration interrupt once DRIVER_OK. */
+/* Device configuration: copies len bytes to off; the generation steps if they differ from what was
+ * there (4.1.4.3.1). With changed a configuration interrupt tells the driver, once DRIVER_OK. */
 void virtio_device_config_set(struct virtio_device *vd, unsigned off, const void *buf, unsigned len,
 			      bool changed);
 void virtio_device_config_get(const struct virtio_device *vd, unsigned off, void *buf,

@@ -376,6 +376,10 @@ static void test_config(void **state)
 	m_vector(&m, 0);
 	gen = (uint8_t)rd(&m, GENERATION, 1);
 	virtio_device_config_set(m.vd, 0, mac, 6, false);
+	/* without an interrupt too: who read one half before and one after must notice */
+	assert_int_not_equal(rd(&m, GENERATION, 1), gen);
+	gen = (uint8_t)rd(&m, GENERATION, 1);
+	virtio_device_config_set(m.vd, 0, mac, 6, false); /* nothing new */
 	assert_int_equal(rd(&m, GENERATION, 1), gen);
 	assert_int_equal(rd(&m, 0x2000, 4), 2); /* readable before FEATURES_OK */
 	assert_int_equal(rd(&m, 0x2005, 1), 7);
