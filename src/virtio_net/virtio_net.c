@@ -225,12 +225,26 @@ static void driver_ok(struct virtio_device *vd)
 	net_port_set_active(net->port, true);
 }
 
+/* The function's own address again. While another port has it, which two guests can bring about at
+ * will, the driver's stays, and the next reset tries again. */
+static void restore_mac(struct virtio_net *net)
+{
+	struct net_policy policy = *net_port_policy(net->port);
+
+	memcpy(policy.mac, net->policy.mac, ETH_ALEN);
+	if (net_port_set_policy(net->port, &policy)) {
+		log_guest(&net->mac_log, "%s: its own MAC is taken by another port now", net->name);
+		return;
+	}
+	vnet_config_mac(net, false);
+	net->mac_changed = false;
+}
+
 /* 5.1.6.5: filters, pairs, steering, coalescing and a driver's MAC do not outlive a reset. */
 static void forget_driver(struct virtio_net *net)
 {
 	static const struct net_filter nothing;
 	static const struct vnet_ctrl_coal at_once;
-	struct net_policy policy;
 
 	net_port_set_active(net->port, false);
 	if (net->coal_running)
@@ -247,14 +261,8 @@ static void forget_driver(struct virtio_net *net)
 		atomic_store_explicit(&net->flows[i], 0, memory_order_relaxed);
 	vnet_rx_mode_reset(net);
 	net_port_set_filter(net->port, &nothing);
-	if (net->mac_changed) {
-		policy = *net_port_policy(net->port);
-		memcpy(policy.mac, net->policy.mac, ETH_ALEN);
-		if (net_port_set_policy(net->port, &policy))
-			log_warn("%s: its own MAC is taken by another port now", net->name);
-		vnet_config_mac(net, false);
-		net->mac_changed = false;
-	}
+	if (net->mac_changed)
+		restore_mac(net);
 	vnet_config_status(net, 0, VIRTIO_NET_S_ANNOUNCE);
 }
 

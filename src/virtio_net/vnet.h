@@ -20,6 +20,7 @@
 #include "net/port.h"
 #include "spec/virtio_net_spec.h"
 #include "util/clock.h"
+#include "util/log.h"
 #include "util/util.h"
 #include "virtio/device.h"
 #include "virtio/virtqueue.h"
@@ -199,7 +200,8 @@ struct virtio_net {
 	struct poller coal_poller; /* pays interrupts owed by receive queues */
 	bool coal_running;
 	bool doorbells;	  /* the client asked for eventfds */
-	bool mac_changed; /* by the driver, since the last reset */
+	bool mac_changed; /* by the driver; not yet taken back */
+	struct log_limit mac_log;
 	uint64_t offered;
 	/* TX/RX-wide coalescing, for queues started later */
 	struct vnet_ctrl_coal coal_rx, coal_tx;
