@@ -9,6 +9,8 @@
 #include "vfio_user/session.h"
 
 #define IO_FDS_MAX 256u
+/* Writes in one REGION_WRITE_MULTI; QEMU sends no more. Each may reset the function. */
+#define WRITE_MULTI_MAX 200u
 
 uint64_t vfu_region_size(const struct vfu_session *s, uint32_t index)
 {
@@ -117,7 +119,7 @@ int vfu_handle_region_write_multi(struct vfu_session *s, struct vfu_msg *m)
 	int err = 0;
 
 	memcpy(&n, m->body, sizeof(n));
-	if (n > (m->len - sizeof(n)) / sizeof(e))
+	if (n > WRITE_MULTI_MAX || n > (m->len - sizeof(n)) / sizeof(e))
 		return -EINVAL;
 	for (uint64_t i = 0; i < n; i++) {
 		get_multi(m, i, &e);

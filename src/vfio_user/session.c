@@ -182,7 +182,9 @@ static void dispatch(struct vfu_session *s, struct vfu_msg *m)
 
 int vfu_session_run(struct vfu_session *s, unsigned budget)
 {
-	while (budget--) {
+	const uint64_t end = clock_now_ns() + SESSION_TURN_NS;
+
+	do {
 		struct vfu_msg *m;
 		int r;
 
@@ -194,6 +196,6 @@ int vfu_session_run(struct vfu_session *s, unsigned budget)
 		if (r <= 0)
 			return r;
 		dispatch(s, m);
-	}
+	} while (--budget && clock_now_ns() < end);
 	return s->fatal ? s->fatal : 1;
 }

@@ -11,6 +11,7 @@
 #define SOFTIOV_VFIO_USER_SESSION_H
 
 #include "pci/function.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "vfio_user/conn.h"
 #include "vfio_user/remote.h"
@@ -19,6 +20,8 @@
 /* What VFIO's region and interrupt numbering holds for a PCI device. */
 #define VFU_NUM_REGIONS 9u /* BAR0-5, ROM, configuration space, VGA */
 #define VFU_NUM_IRQS	5u /* INTx, MSI, MSI-X, ERR, REQ */
+
+#define SESSION_TURN_NS (2 * NS_PER_MS)
 
 struct vfu_session_config {
 	const char *name; /* must outlive the session */
@@ -48,8 +51,10 @@ void vfu_session_init(struct vfu_session *s, int fd, const struct vfu_session_co
 void vfu_session_fini(struct vfu_session *s);
 
 /*
- * Handles up to budget messages. 1: there may be more; 0: nothing more to read now, or so much
- * waits to be sent that reading pauses; -errno: close the connection (-ECONNRESET: the peer did).
+ * Handles up to budget messages, but none more after SESSION_TURN_NS: a message may cost a
+ * microsecond or a millisecond, and other clients wait. 1: there may be more; 0: nothing more to
+ * read now, or so much waits to be sent that reading pauses; -errno: close the connection
+ * (-ECONNRESET: the peer did).
  */
 int vfu_session_run(struct vfu_session *s, unsigned budget);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/bytes.h"
+#include "util/util.h"
 
 #define EVENTFD_TRIGGER (VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
 #define NONE_TRIGGER	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
@@ -260,6 +261,10 @@ static void test_write_multi(void **state)
 		uint64_t n;
 		struct vfu_write_multi_entry e[3];
 	} m = {3, {{0x10, 0, 4, {1, 2, 3, 4}}, {0x18, 0, 8, {5, 6, 7, 8}}, {0x20, 0, 1, {9}}}};
+	static struct {
+		uint64_t n;
+		struct vfu_write_multi_entry e[201];
+	} many;
 	struct raw_reply r;
 	uint8_t out[32];
 
@@ -281,6 +286,16 @@ static void test_write_multi(void **state)
 	assert_int_equal(raw_call(c, VFU_REGION_WRITE_MULTI, &m, sizeof(m), NULL, 0, &r), EINVAL);
 	assert_int_equal(vfu_client_region_read(c, 0, 0x10, out, 1), 0);
 	assert_int_equal(out[0], 1);
+	/* No message may keep the daemon busy with more writes than QEMU would put into one. */
+	many.n = ARRAY_SIZE(many.e);
+	for (unsigned i = 0; i < many.n; i++)
+		many.e[i] = (struct vfu_write_multi_entry){0x10, 0, 1, {(uint8_t)(i + 1)}};
+	assert_int_equal(raw_call(c, VFU_REGION_WRITE_MULTI, &many, sizeof(many), NULL, 0, &r),
+			 EINVAL);
+	many.n--;
+	assert_int_equal(raw_call(c, VFU_REGION_WRITE_MULTI, &many, sizeof(many), NULL, 0, &r), 0);
+	assert_int_equal(vfu_client_region_read(c, 0, 0x10, out, 1), 0);
+	assert_int_equal(out[0], 200);
 	vfu_client_close(c);
 }
 

@@ -421,6 +421,38 @@ static void test_fd_hoarder(void **state)
 	vfu_client_close(c);
 }
 
+static void *status_at_once(void *arg)
+{
+	struct fixture *f = arg;
+	uint64_t start = clock_now_ns();
+
+	fixture_status(f);
+	return (void *)(uintptr_t)(clock_now_ns() - start);
+}
+
+/* Messages that take long each: those of others are handled between them. */
+static void test_slow_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct vfu_client *c = fixture_client(f);
+	struct {
+		struct vfu_region_access a;
+		uint32_t ms;
+	} m = {{TOY_BLOCK_MS, 0, 4}, 50};
+	void *waited;
+	pthread_t t;
+
+	for (uint16_t i = 0; i < 32; i++)
+		assert_int_equal(raw_send(c, i, VFU_REGION_WRITE, VFU_F_NO_REPLY, &m, 20, NULL, 0),
+				 0);
+	usleep(10000);
+	assert_int_equal(pthread_create(&t, NULL, status_at_once, f), 0);
+	pthread_join(t, &waited);
+	assert_true((uintptr_t)waited < 32 * 50 * NS_PER_MS / 2);
+	assert_ids(c);
+	vfu_client_close(c);
+}
+
 /* A slow reader gets everything, in order. */
 static void test_slow_reader(void **state)
 {
@@ -561,23 +593,12 @@ static void test_paths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_bad_headers),
-		T(test_before_version),
-		T(test_crumbs),
-		T(test_short_payloads),
-		T(test_many_fds),
-		T(test_bad_maps),
-		T(test_truncated_memory),
-		T(test_killed),
-		T(test_second_client),
-		T(test_rude_refused_clients),
-		T(test_quick_reconnect),
-		T(test_flood),
-		T(test_fd_hoarder),
-		T(test_slow_reader),
-		T(test_stray_replies),
-		T(test_noise),
-		T(test_paths),
+		T(test_bad_headers),	      T(test_before_version),  T(test_crumbs),
+		T(test_short_payloads),	      T(test_many_fds),	       T(test_bad_maps),
+		T(test_truncated_memory),     T(test_killed),	       T(test_second_client),
+		T(test_rude_refused_clients), T(test_quick_reconnect), T(test_flood),
+		T(test_fd_hoarder),	      T(test_slow_messages),   T(test_slow_reader),
+		T(test_stray_replies),	      T(test_noise),	       T(test_paths),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user: hostile clients", tests, NULL, NULL);
