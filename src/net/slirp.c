@@ -115,6 +115,8 @@ static unsigned user_deliver(struct net_port *port, struct net_frame *const *fra
 
 		if (frames[i]->offload.gso_type == NET_GSO_NONE && frames[i]->len > USER_FRAME)
 			net_port_count_drop(port, NET_DROP_RX_TOO_BIG, 1);
+		else if (user->tail - user->head >= USER_RING)
+			net_port_count_drop(port, NET_DROP_RX_RATE, 1);
 		else if (net_frame_segment(frames[i], true, push_frame, &push) < 0)
 			net_port_count_drop(port, NET_DROP_RX_BAD_OFFLOAD, 1);
 		if (push.pushed)
