@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two VMs, two VFs each: what a user does first, and what an administrator sets live."""
-import json
-
 from daemon import Daemon
 from harness import eventually, log, shared, timeout
 from qemu import VM, CommandFailed
-from traffic import (carrier, drops, iface, iperf, iperf_mbps, iperf_result, iperf_start,
+from traffic import (carrier, drops, guest_counters, iface, iperf, iperf_mbps, iperf_result, iperf_start,
                      no_ping, ping, stats, transfer)
 
 A, B = "10.0.0.1", "10.0.0.2"           # of nic0, jumbo frames
@@ -227,11 +225,6 @@ def test_link_state():
             ping(a, B1)
         else:
             no_ping(b, A1)
-
-
-def guest_counters(vm, dev):
-    s = json.loads(vm.sh("ip -j -s link show dev %s" % dev))[0]["stats64"]
-    return {w + "-" + k: s[w][k] for w in ("rx", "tx") for k in ("packets", "bytes")}
 
 
 def test_counters_agree():

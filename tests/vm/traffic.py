@@ -33,6 +33,12 @@ def drops(d, name, reason):
     return stats(d, name)["drops"][reason]
 
 
+def guest_counters(vm, dev):
+    """What the guest's `ip -s link` shows, by the names of stats()."""
+    s = json.loads(vm.sh("ip -j -s link show dev %s" % dev))[0]["stats64"]
+    return {w + "-" + k: s[w][k] for w in ("rx", "tx") for k in ("packets", "bytes")}
+
+
 def iface(d, vm, name, *addresses, mtu=None):
     """The guest's interface of a function of d, with addresses; waits until its link is up."""
     dev = vm.netdev(function(d, name)["mac"])
