@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "util/bytes.h"
+#include "util/clock.h"
 #include "util/util.h"
 
 #define PORT_VENDOR 0x1b36
@@ -129,6 +130,7 @@ void root_port_reset(struct root_port *port)
 	init_header(port);
 	init_express(port);
 	init_msi(port);
+	port->off_ns = 0;
 	refresh(port);
 }
 
@@ -193,10 +195,13 @@ static void store(struct root_port *port, unsigned off, const uint8_t *src, unsi
 void root_port_write(struct root_port *port, unsigned off, const void *buf, unsigned len)
 {
 	bool link = root_port_link_up(port), wanted = slot_wants_interrupt(port);
+	bool powered = root_port_powered(port);
 	bool in_reset = get_le16(port->cfg + PCI_BRIDGE_CONTROL) & PCI_BRIDGE_CTL_BUS_RESET;
 
 	store(port, off, buf, len);
 	refresh(port);
+	if (powered && !root_port_powered(port))
+		port->off_ns = clock_now_ns();
 	if (link && !root_port_link_up(port))
 		port->ops->bus_reset(port);
 	if (link != root_port_link_up(port))
@@ -222,14 +227,14 @@ bool root_port_ari(const struct root_port *port)
 	return get_le16(port->cfg + CAP_EXP + PCI_EXP_DEVCTL2) & PCI_EXP_DEVCTL2_ARI;
 }
 
-static bool powered(const struct root_port *port)
+bool root_port_powered(const struct root_port *port)
 {
 	return !(slot_control(port) & PCI_EXP_SLTCTL_PCC);
 }
 
 bool root_port_link_up(const struct root_port *port)
 {
-	return port->present && powered(port) &&
+	return port->present && root_port_powered(port) &&
 	       !(get_le16(port->cfg + CAP_EXP + PCI_EXP_LNKCTL) & PCI_EXP_LNKCTL_LD);
 }
 
@@ -270,15 +275,10 @@ void root_port_set_present(struct root_port *port, bool present, bool quiet)
 	refresh(port);
 	if (link != root_port_link_up(port))
 		events |= PCI_EXP_SLTSTA_DLLSC;
-	/* Where a slot has a button, Linux enables the button's interrupt in place of presence's:
-	 * it would not notice what is put into a slot that it has powered off. And while it is
-	 * about to power the slot off it forgets changes of link and presence, but not a press. */
-	if (present)
-		events |= PCI_EXP_SLTSTA_ABP;
 	raise_events(port, events);
 }
 
-void root_port_press_button(struct root_port *port)
+void root_port_press_button(struct root_port *port, bool arrived)
 {
-	raise_events(port, PCI_EXP_SLTSTA_ABP);
+	raise_events(port, PCI_EXP_SLTSTA_ABP | (arrived ? PCI_EXP_SLTSTA_PDC : 0));
 }

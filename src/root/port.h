@@ -25,7 +25,8 @@ struct root_port {
 	const struct root_port_ops *ops;
 	void *opaque;
 	unsigned slot;
-	bool present; /* something is in the slot */
+	bool present;	 /* something is in the slot */
+	uint64_t off_ns; /* when the guest switched the slot's power off; 0: never yet */
 	uint8_t cfg[PORT_CFG_SIZE];
 	uint8_t writable[PORT_CFG_SIZE];
 	uint8_t w1c[PORT_CFG_SIZE];
@@ -42,6 +43,7 @@ void root_port_write(struct root_port *port, unsigned off, const void *buf, unsi
 
 uint8_t root_port_secondary(const struct root_port *port);
 uint8_t root_port_subordinate(const struct root_port *port);
+bool root_port_powered(const struct root_port *port);
 bool root_port_ari(const struct root_port *port); /* ARI Forwarding Enable */
 /* Present, powered, link not disabled: configuration requests are forwarded. */
 bool root_port_link_up(const struct root_port *port);
@@ -50,7 +52,8 @@ bool root_port_forwards(const struct root_port *port, uint64_t addr, uint32_t le
 
 /* Something was put in or taken out; reports it as hot-plug when quiet is false. */
 void root_port_set_present(struct root_port *port, bool present, bool quiet);
-/* The attention button was pressed: the guest is asked to let go, or to take. */
-void root_port_press_button(struct root_port *port);
+/* The attention button was pressed: the guest is to let go, or (arrived) to take what came; then
+ * the change of presence is told once more. */
+void root_port_press_button(struct root_port *port, bool arrived);
 
 #endif

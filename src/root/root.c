@@ -8,15 +8,10 @@
 
 #include "root/root_internal.h"
 #include "util/bytes.h"
-#include "util/clock.h"
 #include "util/util.h"
 
 #define VECTORS_DEFAULT 64
 #define SLOTS_DEFAULT	4
-
-/* Linux waits 5 s after the button before it acts, then needs a few more; a second press within
- * the first means never mind, and one that is seen after it has powered the slot off means on. */
-#define ASK_AGAIN_NS (20 * NS_PER_S)
 
 static bool bit_test(const uint8_t *bits, unsigned i)
 {
@@ -133,8 +128,7 @@ void root_reset_children(struct root *r, enum pci_reset kind)
 	for (unsigned i = 0; i < r->n_slots; i++) {
 		if (r->slots[i].pf)
 			pci_function_reset(r->slots[i].pf, kind);
-		root_port_reset(&r->slots[i].port);
-		r->slots[i].asked_ns = 0;
+		root_slot_reset(&r->slots[i]);
 	}
 }
 
@@ -183,6 +177,7 @@ int root_create(sd_event *event, const struct root_config *cfg, struct root **ou
 	if (!r)
 		return -ENOMEM;
 	snprintf(r->name, sizeof(r->name), "%s", cfg->name);
+	r->event = sd_event_ref(event);
 	r->n_slots = slots;
 	r->slots = calloc(slots, sizeof(*r->slots));
 	if (!r->slots) {
@@ -206,6 +201,7 @@ int root_create(sd_event *event, const struct root_config *cfg, struct root **ou
 err_endpoint:
 	pci_function_destroy(r->endpoint);
 err_free:
+	sd_event_unref(r->event);
 	free(r->slots);
 	free(r);
 	return err;
@@ -216,6 +212,9 @@ void root_destroy(struct root *r)
 	vfu_server_destroy(r->server);
 	root_detach_children(r);
 	pci_function_destroy(r->endpoint);
+	for (unsigned i = 0; i < r->n_slots; i++)
+		root_slot_fini(&r->slots[i]);
+	sd_event_unref(r->event);
 	free(r->slots);
 	free(r);
 }
@@ -240,12 +239,11 @@ int root_add_pf(struct root *r, struct pci_function *pf, unsigned *slot)
 		if (s->pf)
 			continue;
 		s->pf = pf;
-		s->asked_ns = 0;
 		memset(s->lent, 0, sizeof(s->lent));
 		attach_child(r, pf);
 		for (unsigned v = 0; v < pci_pf_num_vfs(pf); v++)
 			root_vf_added(r, pci_pf_vf(pf, v));
-		root_port_set_present(&s->port, true, !client_is_there(r));
+		root_slot_plugged(s, !client_is_there(r));
 		*slot = i;
 		return 0;
 	}
@@ -270,16 +268,6 @@ static bool slot_in_use(const struct root_slot *slot)
 	return false;
 }
 
-static void ask_guest(struct root_slot *slot)
-{
-	uint64_t now = clock_now_ns();
-
-	if (slot->asked_ns && now - slot->asked_ns < ASK_AGAIN_NS)
-		return;
-	slot->asked_ns = now;
-	root_port_press_button(&slot->port);
-}
-
 int root_remove_pf(struct root *r, struct pci_function *pf, bool force)
 {
 	struct root_slot *slot = slot_of(r, pf);
@@ -288,11 +276,11 @@ int root_remove_pf(struct root *r, struct pci_function *pf, bool force)
 	if (!slot)
 		return -ENOENT;
 	if (!force && !quiet && slot_in_use(slot)) {
-		ask_guest(slot);
+		root_slot_ask(slot);
 		return -EBUSY;
 	}
 	r->last_hit = NULL;
-	root_port_set_present(&slot->port, false, quiet);
+	root_slot_unplugged(slot, quiet);
 	/* Clears VF Enable: the VFs, lent ones included, go while the slot still knows them. */
 	pci_function_reset(pf, PCI_RESET_BUS);
 	detach_child(r, pf);
