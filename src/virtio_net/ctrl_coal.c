@@ -31,7 +31,8 @@ static bool need_timer(struct virtio_net *net, uint32_t usecs)
 	w = virtio_device_worker(net->vd);
 	if (!w)
 		return false;
-	net->coal_poller = (struct poller){.ops = &vnet_rx_coal_poller, .name = net->name};
+	net->coal_poller.ops = &vnet_rx_coal_poller;
+	net->coal_poller.name = net->name;
 	worker_add(w, &net->coal_poller);
 	net->coal_running = true;
 	return true;

@@ -568,9 +568,13 @@ static uint64_t pay(struct virtio_net *net)
 		if (!atomic_load_explicit(&q->coal.held, memory_order_relaxed))
 			continue;
 		vnet_lock(&q->lock);
-		if (q->vq && !q->fifo && vnet_coal_due(&q->coal, false, 0))
+		/* A remote queue's poller sees to that itself; a queue that does not run will pay
+		 * when it starts again. */
+		if (!q->vq || q->fifo)
+			;
+		else if (vnet_coal_due(&q->coal, false, 0))
 			raise_irq(q);
-		else if (atomic_load_explicit(&q->coal.held, memory_order_relaxed) && !q->fifo)
+		else if (atomic_load_explicit(&q->coal.held, memory_order_relaxed))
 			next = next ? MIN(next, q->coal.due_ns) : q->coal.due_ns;
 		vnet_unlock(&q->lock);
 	}

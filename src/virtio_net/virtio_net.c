@@ -35,14 +35,31 @@ static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 		      const struct poller_ops *ops)
 {
 	struct worker *w = virtio_device_worker(net->vd);
+	int err = 0;
 
 	if (!w)
 		return -ENOMEM;
-	*p = (struct poller){.ops = ops, .name = net->name};
+	/* Nothing else of it is touched: somebody may be kicking it in vain just now. */
+	p->ops = ops;
+	p->name = net->name;
 	worker_add(w, p);
 	if (net->doorbells)
-		poller_watch_fd(p, virtio_device_doorbell_fd(net->vd, index));
-	return 0;
+		err = poller_watch_fd(p, virtio_device_doorbell_fd(net->vd, index));
+	if (err)
+		worker_remove(p);
+	return err;
+}
+
+/* An interrupt that was held back, or frames not yet published, when DMA was withdrawn. */
+static void pay_debt(struct virtio_net *net, unsigned index, vnet_counter *irqs)
+{
+	vnet_add(irqs, 1);
+	virtio_device_queue_irq(net->vd, index);
+}
+
+static bool is_held(const struct vnet_coal *c)
+{
+	return atomic_load_explicit(&c->held, memory_order_relaxed);
 }
 
 /* --- queues --- */
@@ -51,6 +68,7 @@ static int rx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 {
 	struct vnet_rxq *q = &net->rx[index / 2];
 	struct vnet_fifo *fifo = NULL;
+	bool owed = false;
 	int err;
 
 	if (vq_is_remote(vq)) {
@@ -60,18 +78,18 @@ static int rx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 	} else {
 		/* Nobody waits for receive buffers: a sender that finds none goes on. */
 		vq_disarm(vq);
-		/* What was written when DMA was withdrawn. */
-		if (vq_publish(vq))
-			virtio_device_queue_irq(net->vd, index);
+		owed = vq_publish(vq);
 	}
 	vnet_lock(&q->lock);
+	if (owed || is_held(&q->coal))
+		pay_debt(net, index, &q->irqs);
+	vnet_coal_reset(&q->coal, &net->coal_rx);
 	q->vq = vq;
 	q->fifo = fifo;
 	q->broken = false;
 	q->pending = false;
 	q->unsignalled = 0;
 	vnet_unlock(&q->lock);
-	vnet_coal_reset(&q->coal, &net->coal_rx);
 	if (fifo) {
 		err = add_poller(net, index, &q->poller, &vnet_rx_remote_poller);
 		if (err) {
@@ -99,7 +117,6 @@ static void rx_stop(struct virtio_net *net, unsigned index)
 	q->vq = NULL;
 	q->fifo = NULL;
 	q->pending = false;
-	atomic_store_explicit(&q->coal.held, false, memory_order_relaxed);
 	vnet_unlock(&q->lock);
 	vnet_fifo_destroy(fifo);
 }
@@ -111,6 +128,8 @@ static int tx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 
 	q->vq = vq;
 	q->broken = false;
+	if (is_held(&q->coal))
+		pay_debt(net, index, &q->irqs);
 	vnet_coal_reset(&q->coal, &net->coal_tx);
 	err = add_poller(net, index, &q->poller, &vnet_tx_poller);
 	if (err)

@@ -3,6 +3,7 @@
  * The control queue, steering and configuration space.
  */
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -513,9 +514,10 @@ static void test_coalescing(void **state)
 					   F(VNET_F_NOTF_COAL) | F(VNET_F_VQ_NOTF_COAL)};
 	struct vnet_ctrl_coal all = {.max_packets = 8, .max_usecs = 20000000}, one;
 	struct vnet_ctrl_coal_vq vq = {.vq_index = 0, .coal = {.max_packets = 3, .max_usecs = 99}};
+	const uint16_t on = PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, off = PCI_COMMAND_MEMORY;
 	struct guest a, b;
 	struct world w;
-	unsigned before;
+	unsigned before, before_a;
 
 	world_create(&w, 1);
 	guest_create(&w, &a, 1, &o);
@@ -555,6 +557,23 @@ static void test_coalescing(void **state)
 	assert_int_equal(guest_ctrl(&b, 6, VNET_CTRL_COAL_VQ_GET, &vq, 4, &one, 8), 0);
 	assert_int_equal(one.max_packets, 3);
 	assert_int_equal(one.max_usecs, 99);
+	/* what is owed when bus mastering is withdrawn is paid when it is given back */
+	all.max_usecs = 20000000;
+	assert_int_equal(guest_ctrl(&b, 6, VNET_CTRL_COAL_RX_SET, &all, 8, NULL, 0), 0);
+	assert_int_equal(guest_ctrl(&a, 6, VNET_CTRL_COAL_TX_SET, &all, 8, NULL, 0), 0);
+	before = irqs(&b);
+	before_a = irqs(&a);
+	assert_true(reaches(&a, &b, b.mac, 0));
+	assert_int_equal(irqs(&b), before);
+	assert_int_equal(irqs(&a), before_a);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pci_function *fn = i ? a.fn : b.fn;
+
+		pci_config_write(fn, PCI_VIEW_VMM, PCI_COMMAND, &off, 2);
+		pci_config_write(fn, PCI_VIEW_VMM, PCI_COMMAND, &on, 2);
+	}
+	assert_int_equal(irqs(&b), before + 1);
+	assert_int_equal(irqs(&a), before_a + 1);
 	vq.vq_index = 2; /* the control queue */
 	assert_int_equal(guest_ctrl(&b, 6, VNET_CTRL_COAL_VQ_SET, &vq, 12, NULL, 0), 1);
 	guest_destroy(&a);

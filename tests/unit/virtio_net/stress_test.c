@@ -30,7 +30,8 @@ static const struct guest_opts receiver = {
 	.pairs = 4,
 	.rx_nbufs = 200,
 	.features = GUEST_FEATURES | F(VIRTIO_NET_F_MQ) | F(VIRTIO_NET_F_RSS) |
-		    F(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | F(VIRTIO_F_RING_PACKED),
+		    F(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | F(VIRTIO_F_RING_PACKED) |
+		    F(VNET_F_NOTF_COAL),
 	.packed = true,
 };
 
@@ -203,6 +204,7 @@ static void test_reset_under_load(void **state)
 {
 	struct load *l = calloc(1, sizeof(*l));
 	struct pci_attachment att = {.kind = PCI_OWNER_ENDPOINT};
+	struct vnet_ctrl_coal coal = {.max_packets = htole32(8), .max_usecs = htole32(20)};
 	uint16_t on = PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, off = 0;
 	uint16_t pairs = htole16(4);
 	uint64_t before;
@@ -212,6 +214,7 @@ static void test_reset_under_load(void **state)
 	for (unsigned round = 0; round < 40; round++) {
 		if (round % 2)
 			assert_int_equal(guest_ctrl(&l->to, 4, 0, &pairs, 2, NULL, 0), 0);
+		assert_int_equal(guest_ctrl(&l->to, 6, 1, &coal, 8, NULL, 0), 0);
 		turns(l, 200, false);
 		switch (round % 4) {
 		case 0:
