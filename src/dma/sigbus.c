@@ -53,6 +53,7 @@ void sigbus_unregister(int slot)
 static bool contain(uintptr_t addr)
 {
 	int n = atomic_load(&n_slots), i;
+	_Atomic bool *broken;
 	uintptr_t base;
 	size_t len;
 	void *p;
@@ -60,9 +61,12 @@ static bool contain(uintptr_t addr)
 	for (i = 0; i < n; i++) {
 		base = atomic_load(&slots[i].base);
 		len = atomic_load(&slots[i].len);
-		if (!base || addr - base >= len)
+		broken = atomic_load(&slots[i].broken);
+		/* The slot of another mapping may change hands meanwhile: its old base and its new
+		 * length together could hold anything. */
+		if (!base || addr - base >= len || atomic_load(&slots[i].base) != base)
 			continue;
-		atomic_store(atomic_load(&slots[i].broken), true);
+		atomic_store(broken, true);
 		p = mmap((void *)base, len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 		return p != MAP_FAILED;
