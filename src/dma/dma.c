@@ -24,8 +24,9 @@
 #define BIG_VIEW 1024
 
 /* magic numbers that linux/magic.h lacks */
-#define FUSE_MAGIC 0x65735546
-#define CIFS_MAGIC 0xFF534D42
+#define FUSE_MAGIC     0x65735546
+#define CIFS_MAGIC     0xFF534D42
+#define ECRYPTFS_MAGIC 0xf15f
 
 /* A whole file, mapped once. */
 struct mapping {
@@ -143,18 +144,8 @@ static struct dma_view *view_alloc(struct dma_space *s, uint32_t n)
 	if (v) {
 		v->generation = atomic_fetch_add(&last_generation, 1) + 1;
 		v->n = n;
-		v->has_remote = false;
 	}
 	return v;
-}
-
-static void view_set_has_remote(struct dma_view *v)
-{
-	uint32_t i;
-
-	v->has_remote = false;
-	for (i = 0; i < v->n && !v->has_remote; i++)
-		v->has_remote = !v->regions[i].ptr;
 }
 
 static void free_retired(struct dma_space *s)
@@ -191,8 +182,9 @@ static void publish(struct dma_space *s, struct dma_view *v)
 /* ---- file mappings ---- */
 
 /*
- * A fault on a page of such a file waits for a user process or a network: whoever owns that could
- * stop a worker, which serves others too.
+ * A fault on a page of such a file waits for a user process or a network, or may do so, as what
+ * lies below an overlay does not show (and any user can put one over FUSE, in a namespace of its
+ * own): whoever owns that could stop a worker, which serves others too.
  */
 static bool faults_may_hang(int fd)
 {
@@ -211,6 +203,8 @@ static bool faults_may_hang(int fd)
 	case CODA_SUPER_MAGIC:
 	case AFS_SUPER_MAGIC:
 	case AFS_FS_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+	case ECRYPTFS_MAGIC:
 		return true;
 	default:
 		return false;
@@ -321,7 +315,6 @@ static int publish_with(struct dma_space *s, const struct dma_region *region, in
 	memcpy(v->regions, old->regions, (size_t)at * sizeof(*region));
 	v->regions[at] = *region;
 	memcpy(v->regions + at + 1, old->regions + at, (old->n - (size_t)at) * sizeof(*region));
-	v->has_remote = old->has_remote || !region->ptr;
 	publish(s, v);
 	return 0;
 }
@@ -348,7 +341,6 @@ static int mapping_grow(struct dma_space *s, struct mapping *m, int fd, const st
 		return r;
 	}
 	memcpy(v->regions, old->regions, (size_t)old->n * sizeof(old->regions[0]));
-	v->has_remote = old->has_remote;
 	for (i = 0; i < v->n; i++) {
 		if (v->regions[i].mapping == index)
 			v->regions[i].ptr = grown.base + (v->regions[i].ptr - m->base);
@@ -456,7 +448,6 @@ int dma_space_unmap(struct dma_space *s, uint64_t iova, uint64_t size)
 	memcpy(v->regions, old->regions, (size_t)at * sizeof(v->regions[0]));
 	memcpy(v->regions + at, old->regions + at + 1,
 	       (old->n - 1 - (size_t)at) * sizeof(v->regions[0]));
-	view_set_has_remote(v);
 	publish(s, v);
 	synchronize(s);
 	if (mapping != MAPPING_REMOTE)

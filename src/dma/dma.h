@@ -56,7 +56,6 @@ struct dma_region {
 struct dma_view {
 	uint64_t generation; /* differs from every other view's, in any space; never 0 */
 	uint32_t n;
-	bool has_remote; /* some region has no pointer; with QEMU always, for its firmware ROMs */
 	struct dma_region regions[];
 };
 
@@ -75,8 +74,9 @@ void dma_space_destroy(struct dma_space *s);
  * not writable though DMA_PROT_WRITE was asked). Nothing changes on error. Control.
  *
  * A mappable file is a regular one (memfd and hugetlbfs are), of a file system whose page faults
- * no other process or host can hold up: FUSE and network file systems are refused, and so are
- * character devices, whose size and behaviour are not known.
+ * no other process or host can hold up: FUSE and network file systems are refused, those that pass
+ * another one on (overlayfs, eCryptfs), and character devices, whose size and behaviour are not
+ * known.
  */
 int dma_space_map(struct dma_space *s, uint64_t iova, uint64_t size, uint32_t prot, int fd,
 		  uint64_t offset);
@@ -146,10 +146,10 @@ static inline void *dma_view_segment(const struct dma_view *v, uint64_t iova, ui
 
 /*
  * Copies between a private buffer and guest memory of any kind, across regions. Remote parts
- * block: call them in a WORKER_MAY_BLOCK worker only (or with a view without remote regions).
+ * block: call them in a WORKER_MAY_BLOCK worker only (or where dma_view_segment() gives pointers).
  * 0, -EFAULT when not all is mapped with the right permission (nothing was then copied by
  * dma_write), or the remote's error. When the map changes during a remote access, what is gone
- * gives -EFAULT half-way. No view may be held across the call if it has remote regions.
+ * gives -EFAULT half-way. No view may be held across the call if it reaches remote memory.
  */
 int dma_read(struct dma_space *s, uint64_t iova, void *buf, size_t len);
 int dma_write(struct dma_space *s, uint64_t iova, const void *buf, size_t len);

@@ -68,11 +68,8 @@ static struct dma_space *mixed(void)
 
 	memset(&far, 0, sizeof(far));
 	assert_int_equal(dma_space_create("far", &far_ops, &far, &s), 0);
-	assert_false(dma_view_get(s)->has_remote);
 	assert_int_equal(dma_space_map(s, FAR - PG, PG, RW, fd, 0), 0);
-	assert_false(dma_view_get(s)->has_remote);
 	assert_int_equal(dma_space_map(s, FAR, 2 * PG, RW, -1, 0), 0);
-	assert_true(dma_view_get(s)->has_remote);
 	assert_int_equal(dma_space_map(s, FAR + 2 * PG, PG, RW, fd, PG), 0);
 	assert_int_equal(dma_space_map(s, FAR + 3 * PG, PG, DMA_PROT_READ, -1, 0), 0);
 	close(fd);
@@ -103,9 +100,7 @@ static void test_no_pointer(void **state)
 	assert_null(dma_view_find(v, FAR)->ptr);
 	assert_int_equal(dma_space_map(s, FAR + PG, PG, RW, -1, 0), -EEXIST);
 	assert_int_equal(dma_space_unmap(s, FAR, 2 * PG), 0);
-	assert_true(dma_view_get(s)->has_remote);
 	assert_int_equal(dma_space_unmap(s, FAR + 3 * PG, PG), 0);
-	assert_false(dma_view_get(s)->has_remote);
 	dma_space_destroy(s);
 }
 
