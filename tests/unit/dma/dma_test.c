@@ -7,24 +7,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "dma/dma.h"
 #include "memory.h"
 #include "util/clock.h"
 #include "util/util.h"
 #include "worker/worker.h"
-
-/* TSan leaves little address space, and looks at each byte of a copy. */
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#define UNDER_TSAN __has_feature(thread_sanitizer)
-#else
-#define UNDER_TSAN 0
-#endif
 
 static struct dma_space *space(void)
 {
@@ -227,6 +221,57 @@ static void test_bad_fds(void **state)
 	dma_space_destroy(s);
 }
 
+enum { MAPPED, REFUSED, NO_OVERLAY };
+
+static bool put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return done;
+}
+
+/* Any user can do this, and have a FUSE file system of his own where a tmpfs is here. */
+static int map_overlay_file(const char *dir)
+{
+	struct dma_space *s = space();
+	char uid[32], gid[32];
+	int fd;
+
+	snprintf(uid, sizeof(uid), "0 %u 1", geteuid());
+	snprintf(gid, sizeof(gid), "0 %u 1", getegid());
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) || !put("/proc/self/setgroups", "deny") ||
+	    !put("/proc/self/uid_map", uid) || !put("/proc/self/gid_map", gid) ||
+	    mount("t", dir, "tmpfs", 0, NULL) || chdir(dir) || mkdir("l", 0700) ||
+	    mkdir("u", 0700) || mkdir("w", 0700) || mkdir("m", 0700) ||
+	    mount("o", "m", "overlay", 0, "lowerdir=l,upperdir=u,workdir=w,userxattr"))
+		return NO_OVERLAY;
+	fd = open("m/memory", O_RDWR | O_CREAT, 0600);
+	if (fd < 0 || ftruncate(fd, PG))
+		return NO_OVERLAY;
+	return dma_space_map(s, 0, PG, RW, fd, 0) == -EINVAL ? REFUSED : MAPPED;
+}
+
+static void test_overlay(void **state)
+{
+	char dir[] = "/tmp/dma-test.XXXXXX";
+	int status = 0;
+	pid_t pid;
+
+	assert_non_null(mkdtemp(dir));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(map_overlay_file(dir));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	rmdir(dir);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == NO_OVERLAY)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), REFUSED);
+}
+
 static void test_sharing_and_growth(void **state)
 {
 	struct dma_space *s = space(), *t = space();
@@ -328,7 +373,7 @@ static void test_limits(void **state)
 
 	assert_int_equal(ftruncate(huge, 2 * DMA_SPACE_VA_MAX), 0);
 	assert_int_equal(dma_space_map(s, 0, PG, RW, huge, 0), -ENOMEM);
-	if (!UNDER_TSAN) {
+	if (!UNDER_TSAN) { /* which leaves little address space */
 		assert_int_equal(ftruncate(huge, DMA_SPACE_VA_MAX / 2), 0);
 		assert_int_equal(dma_space_map(s, 0, PG, RW, huge, 0), 0);
 		assert_int_equal(ftruncate(huge, DMA_SPACE_VA_MAX + PG), 0);
@@ -352,6 +397,7 @@ static void test_max_regions(void **state)
 	struct dma_space *s = space();
 	int fd = memory("max", 16);
 	uint64_t begin = clock_now_ns();
+	/* TSan looks at each byte of a copy */
 	uint32_t max = UNDER_TSAN ? 4096 : DMA_REGIONS_MAX, i;
 
 	for (i = 0; i < max; i++)
@@ -443,12 +489,19 @@ static void test_unmap_under_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_empty),	    cmocka_unit_test(test_bad_maps),
-		cmocka_unit_test(test_wrap),	    cmocka_unit_test(test_overlap),
-		cmocka_unit_test(test_exact_unmap), cmocka_unit_test(test_permission),
-		cmocka_unit_test(test_bad_fds),	    cmocka_unit_test(test_sharing_and_growth),
-		cmocka_unit_test(test_segments),    cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_max_regions), cmocka_unit_test(test_unmap_under_load),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_bad_maps),
+		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_overlap),
+		cmocka_unit_test(test_exact_unmap),
+		cmocka_unit_test(test_permission),
+		cmocka_unit_test(test_bad_fds),
+		cmocka_unit_test(test_overlay),
+		cmocka_unit_test(test_sharing_and_growth),
+		cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_max_regions),
+		cmocka_unit_test(test_unmap_under_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
