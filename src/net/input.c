@@ -220,6 +220,11 @@ static inline enum net_drop classify(struct burst *b, struct net_frame *f, struc
 	if (in->spoof_check && src != in->mac && !table_owns(b->t, src, b->port->index))
 		return NET_DROP_TX_SPOOF_MAC;
 	if (c->dst & MAC_GROUP) {
+		/* A guest's pause frames, spanning tree or LLDP would talk to the neighbours of the
+		 * host's own port as if they were the host's. */
+		if (unlikely((c->dst & MAC_LINK_LOCAL_MASK) == MAC_LINK_LOCAL) && !in->uplink &&
+		    !in->policy.trust)
+			return NET_DROP_TX_NO_DEST;
 		c->index = DST_FLOOD;
 		return NO_DROP;
 	}

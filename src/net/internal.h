@@ -28,6 +28,9 @@
 #define MAC_MASK      0xffffffffffffull
 #define MAC_BROADCAST MAC_MASK
 #define MAC_GROUP     1ull
+/* 01-80-C2-00-00-00 to -0F: between neighbours, no bridge forwards them (IEEE 802.1Q, 8.6.3). */
+#define MAC_LINK_LOCAL	    0x000000c28001ull
+#define MAC_LINK_LOCAL_MASK 0xf0ffffffffffull
 
 /* VLANs as the switch tells them apart: VID, and bit 12 for an 802.1ad tag. 0: untagged. */
 #define VLAN_VID_MASK 0x0fffu

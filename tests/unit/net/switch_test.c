@@ -189,6 +189,30 @@ static void receiver_that_does_not_listen(void **state)
 
 /* ---- group addresses ---- */
 
+static void link_local_stays_with_its_sender(void **state)
+{
+	uint8_t mac[6] = {0x01, 0x80, 0xc2, 0, 0, 0};
+	struct net_filter filter = {.allmulti = true};
+
+	net_port_set_filter(b.port, &filter);
+	for (unsigned i = 0; i < 16; i++) {
+		mac[5] = (uint8_t)i;
+		send_to(&a, mac, 1, 0);
+	}
+	assert_int_equal(drops(&a, NET_DROP_TX_NO_DEST), 16);
+	expect(0, 0, 0, 0, 0);
+	/* the next address is an ordinary one; and the trusted may */
+	mac[5] = 16;
+	send_to(&a, mac, 1, 0);
+	expect(0, 1, 0, 0, 1);
+	mac[5] = 2;
+	set_trust(&a, true);
+	send_to(&a, mac, 1, 0);
+	expect(0, 1, 0, 0, 1);
+	send_to(&up, mac, 99, 0);
+	expect(0, 1, 0, 0, 0);
+}
+
 static void broadcast_and_its_filter(void **state)
 {
 	struct net_filter filter = {.nobcast = true};
@@ -599,6 +623,7 @@ int main(void)
 		WITH(setup, longer_input_is_cut_into_bursts),
 		WITH(setup_uplink, unknown_unicast),
 		WITH(setup_uplink, receiver_that_does_not_listen),
+		WITH(setup_uplink, link_local_stays_with_its_sender),
 		WITH(setup_uplink, broadcast_and_its_filter),
 		WITH(setup_uplink, multicast_by_list),
 		WITH(setup_uplink, spoofed_source_is_dropped),
