@@ -35,7 +35,7 @@ static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 		      const struct poller_ops *ops)
 {
 	struct worker *w = virtio_device_worker(net->vd);
-	int err = 0;
+	int fd = net->doorbells ? virtio_device_doorbell_fd(net->vd, index) : -1, err = 0;
 
 	if (!w)
 		return -ENOMEM;
@@ -43,8 +43,8 @@ static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 	p->ops = ops;
 	p->name = net->name;
 	worker_add(w, p);
-	if (net->doorbells)
-		err = poller_watch_fd(p, virtio_device_doorbell_fd(net->vd, index));
+	if (fd >= 0)
+		err = poller_watch_fd(p, fd);
 	if (err)
 		worker_remove(p);
 	return err;
@@ -539,10 +539,9 @@ unsigned virtio_net_doorbells(struct virtio_net *net, int *fds, uint64_t *offset
 		int fd = virtio_device_doorbell_fd(net->vd, i);
 		struct poller *p = running_poller(net, i);
 
-		if (fd < 0)
+		/* What cannot be watched is not given: the client goes on with the register. */
+		if (fd < 0 || (p && !net->doorbells && poller_watch_fd(p, fd)))
 			continue;
-		if (p && !net->doorbells)
-			poller_watch_fd(p, fd);
 		fds[n] = fd;
 		offsets[n++] = virtio_device_doorbell_offset(net->vd, i);
 	}
