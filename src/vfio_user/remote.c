@@ -11,6 +11,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/util.h"
+#include "worker/worker.h"
 
 #define PROBE_LEN 4u
 /* Seen as 4 by a 32-bit count, as more than 4 GiB by a 64-bit one. */
@@ -306,10 +307,9 @@ enum vfu_layout vfu_remote_layout(struct vfu_remote *r)
 
 /* --- worker side; the lock is held throughout but for the waits --- */
 
-/* Sleeps at most REMOTE_STUCK_MS. */
 static void wait_a_while(struct vfu_remote *r)
 {
-	uint64_t at = clock_now_ns() + REMOTE_STUCK_MS * NS_PER_MS;
+	uint64_t at = clock_now_ns() + REMOTE_LOOK_MS * NS_PER_MS;
 	struct timespec ts = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
 
 	pthread_cond_timedwait(&r->cond, &r->lock, &ts);
@@ -333,14 +333,14 @@ static int patience_check(struct vfu_remote *r, struct patience *p)
 {
 	uint64_t now = clock_now_ns();
 
-	if (!r->open || r->cancelled)
+	if (!r->open || r->cancelled || worker_leaving())
 		return -ECANCELED;
 	if (now >= p->deadline_ns)
 		return -ETIMEDOUT;
 	if (now - p->checked_ns < REMOTE_STUCK_MS * NS_PER_MS)
 		return 0;
 	if (p->heartbeat == r->heartbeat)
-		return -ECANCELED; /* the control thread is in a handler, perhaps waiting for us */
+		return -ECANCELED; /* the control thread is in a handler, perhaps because of us */
 	p->heartbeat = r->heartbeat;
 	p->checked_ns = now;
 	kick(r); /* asks for the next sign of life */
@@ -445,9 +445,9 @@ static int ensure_layout(struct vfu_remote *r, uint64_t iova)
 	enum vfu_layout layout = VFU_LAYOUT_UNKNOWN;
 	int err;
 
-	while (r->detecting && r->open && !r->cancelled)
+	while (r->detecting && r->open && !r->cancelled && !worker_leaving())
 		wait_a_while(r);
-	if (!r->open || r->cancelled)
+	if (!r->open || r->cancelled || worker_leaving())
 		return -ECANCELED;
 	if (r->layout != VFU_LAYOUT_UNKNOWN)
 		return 0;

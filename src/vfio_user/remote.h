@@ -9,10 +9,11 @@
  * gave up stays taken until the client answers or leaves, so that a late answer is never mistaken
  * for another's.
  *
- * A wait ends at once when the control thread cancels it (unmap, reset, disconnect), after
- * REMOTE_TIMEOUT_MS, and - because the control thread may itself be waiting for the worker inside
- * a handler, where it reads no replies - when that thread has not come back to its loop for
- * REMOTE_STUCK_MS. All of these give -ECANCELED or -ETIMEDOUT, and the caller may try again.
+ * A wait ends at once when the control thread cancels it (unmap, reset, disconnect), within
+ * REMOTE_LOOK_MS when that thread waits for the worker's poller to come back (a guest's own reset;
+ * inside a handler no replies are read), after REMOTE_TIMEOUT_MS, and when the control thread has
+ * not come back to its loop for REMOTE_STUCK_MS, whatever the reason. All of these give -ECANCELED
+ * or -ETIMEDOUT, and the caller may try again.
  *
  * Layout. The specification puts a 64-bit count before the data: data at message byte 32. QEMU
  * 11.1.3 was seen to do so; other QEMU sources declare a 32-bit count, so that data lies at byte
@@ -41,7 +42,8 @@
 
 #define REMOTE_SLOTS	  64u
 #define REMOTE_TIMEOUT_MS 3000u
-#define REMOTE_STUCK_MS	  200u
+#define REMOTE_STUCK_MS	  1000u
+#define REMOTE_LOOK_MS	  10u
 
 struct vfu_remote;
 

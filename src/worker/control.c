@@ -226,10 +226,12 @@ void worker_remove(struct poller *p)
 		return;
 	control_lock(w);
 	while (w->current == p) { /* offline within this very poll() */
+		atomic_store(&w->leaving, p);
 		control_unlock(w);
 		nanosleep(&pause, NULL);
 		control_lock(w);
 	}
+	atomic_store(&w->leaving, NULL);
 	for (i = 0; i < w->n_watches; i++) {
 		if (w->watches[i].poller == p)
 			unwatch(w, &w->watches[i]);

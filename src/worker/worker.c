@@ -421,6 +421,13 @@ void worker_online(void)
 		go_running(worker_self);
 }
 
+bool worker_leaving(void)
+{
+	struct worker *w = worker_self;
+
+	return w && w->current && atomic_load(&w->leaving) == w->current;
+}
+
 void worker_set_quiet_spell_ns(uint64_t ns)
 {
 	atomic_store_explicit(&quiet_spell_ns, ns, memory_order_relaxed);

@@ -87,7 +87,7 @@ void worker_add(struct worker *w, struct poller *p);
  *
  * Waits for the worker's turn to end, unless it sleeps or is in an offline section of another
  * poller. If poll() of this very poller may be blocked in an offline section, first cancel what
- * it waits for: else this waits as long.
+ * it waits for, or have it look at worker_leaving(): else this waits as long.
  */
 void worker_remove(struct poller *p);
 
@@ -123,6 +123,13 @@ void worker_synchronize(void);
  */
 void worker_offline(void);
 void worker_online(void);
+
+/*
+ * True while the control thread waits in worker_remove() for the poll() that asks, and so comes
+ * back to no event loop: waiting for what only the control thread can bring has to end. False on
+ * any thread that is no worker.
+ */
+bool worker_leaving(void);
 
 struct worker_stats {
 	uint64_t loops;	  /* turns of the loop that found work */

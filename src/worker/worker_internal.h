@@ -66,8 +66,9 @@ struct worker {
 	_Alignas(CACHE_LINE) _Atomic uint64_t epoch; /* odd: running */
 	_Atomic uint32_t want;			     /* the control thread waits for the lock */
 	_Atomic bool stop;
-	uint64_t sync_epoch; /* worker_synchronize()'s own */
-	struct worker *next; /* in the list of workers, or of spare ones */
+	_Atomic(struct poller *) leaving; /* the control thread waits for its poll() to end */
+	uint64_t sync_epoch;		  /* worker_synchronize()'s own */
+	struct worker *next;		  /* in the list of workers, or of spare ones */
 
 	/* below: under the lock */
 	_Alignas(CACHE_LINE) pthread_mutex_t lock;

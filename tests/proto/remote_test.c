@@ -288,24 +288,38 @@ static void test_reset_cancels(void **state)
 
 /* The guest resets the function by its own register: the handler waits for the worker, the worker
  * for a reply that only the handler's thread could read. */
-static void test_flr_breaks_the_knot(void **state)
+static uint64_t flr_while_waiting(struct fixture *f)
 {
-	struct fixture *f = *state;
 	struct raw_reply r;
 	struct vfu_client *c = hold_request(f, &r);
-	uint64_t t = clock_now_ns();
 	uint8_t cfg[256], cap;
 	uint16_t ctl;
+	uint64_t t;
 
 	assert_int_equal(vfu_client_region_read(c, 7, 0, cfg, sizeof(cfg)), 0);
 	for (cap = cfg[PCI_CAPABILITY_LIST]; cap && cfg[cap] != PCI_CAP_ID_EXP;)
 		cap = cfg[cap + 1];
 	assert_int_not_equal(cap, 0);
 	ctl = get_le16(cfg + cap + PCI_EXP_DEVCTL) | PCI_EXP_DEVCTL_BCR_FLR;
+	t = clock_now_ns();
 	assert_int_equal(vfu_client_region_write(c, 7, cap + PCI_EXP_DEVCTL, &ctl, 2, false), 0);
-	assert_true(ms_since(t) < 1500);
+	t = ms_since(t);
 	assert_int_equal(f->toy.status, TOY_IDLE);
 	vfu_client_close(c);
+	assert_true(fixture_wait(f, false));
+	return t;
+}
+
+/* It must not take others' time either; the best of some, as the machine may be busy. */
+static void test_flr_breaks_the_knot(void **state)
+{
+	uint64_t best = UINT64_MAX, ms;
+
+	for (unsigned i = 0; i < 5 && best >= 100; i++) {
+		ms = flr_while_waiting(*state);
+		best = MIN(best, ms);
+	}
+	assert_true(best < 100);
 }
 
 static void test_vanish_while_waiting(void **state)

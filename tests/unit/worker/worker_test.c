@@ -387,6 +387,46 @@ static void test_offline(void **state)
 	worker_destroy(w);
 }
 
+static unsigned stubborn_poll(struct poller *p)
+{
+	struct waiter *s = container_of(p, struct waiter, poller);
+
+	worker_offline();
+	atomic_store(&s->inside, true);
+	while (!worker_leaving())
+		nap(100 * NS_PER_US);
+	worker_online();
+	atomic_store(&s->leave, worker_leaving());
+	return 0;
+}
+
+/* Who waits for the control thread learns that it waits for him. */
+static void test_leaving(void **state)
+{
+	static const struct poller_ops ops = {.poll = stubborn_poll};
+	struct waiter s = {.poller.ops = &ops};
+	struct source a = {.poller.ops = &source_ops};
+	struct worker *w = start(WORKER_MAY_BLOCK);
+
+	assert_false(worker_leaving());
+	worker_add(w, &a.poller);
+	worker_add(w, &s.poller);
+	await(atomic_load(&s.inside));
+	worker_remove(&a.poller); /* waits for nobody, tells nobody */
+	nap(5 * NS_PER_MS);
+	assert_false(atomic_load(&s.leave));
+	worker_remove(&s.poller);
+	assert_true(atomic_load(&s.leave));
+	atomic_store(&s.inside, false);
+	worker_add(w, &s.poller); /* it holds for that removal only */
+	await(atomic_load(&s.inside));
+	nap(5 * NS_PER_MS);
+	atomic_store(&s.leave, false);
+	worker_remove(&s.poller);
+	assert_true(atomic_load(&s.leave));
+	worker_destroy(w);
+}
+
 /*
  * Kicked pollers are removed while another, kicked too, waits offline on its very way into
  * idleness: neither its kick nor that of the ones that stay may be lost.
@@ -523,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test(test_timer_cancel),
 		cmocka_unit_test(test_offline),
+		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_remove_while_other_becomes_idle),
 		cmocka_unit_test(test_many_idle),
 		cmocka_unit_test(test_signals),
