@@ -103,6 +103,7 @@ class Daemon:
         self.netns = netns
         self.args = list(args)
         self.write_config(config)
+        program("softiovd")                 # before it is ours to close
         self.scope.add(self)
         self.start(wait)
 
