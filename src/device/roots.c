@@ -180,6 +180,13 @@ int softiov_root_unplug(struct softiov *s, const char *root, const char *device,
 			       "%s is in use by a driver in root %s; its kernel was asked to let "
 			       "go (attention button): try again in some seconds, or say --force",
 			       pf->fn->name, root);
+	if (r == -EOPNOTSUPP)
+		return why_set(why, r,
+			       "%s is in use by a driver in root %s, whose kernel handles no "
+			       "hot-plug there (QEMU: -global "
+			       "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off): write 1 to its "
+			       "remove file in the guest, or say --force",
+			       pf->fn->name, root);
 	if (r)
 		return why_set(why, r, "%s: cannot unplug from %s: %s", pf->fn->name, root,
 			       strerror(-r));

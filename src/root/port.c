@@ -160,14 +160,16 @@ static bool slot_wants_interrupt(const struct root_port *port)
 	return event && ctl & PCI_EXP_SLTCTL_HPIE;
 }
 
+static bool can_signal(const struct root_port *port)
+{
+	return get_le16(port->cfg + CAP_MSI + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_ENABLE &&
+	       get_le16(port->cfg + PCI_COMMAND) & PCI_COMMAND_MASTER;
+}
+
 /* The message is sent when the condition becomes true, not while it stays so. */
 static void notify_if(struct root_port *port, bool wanted_before)
 {
-	uint16_t flags = get_le16(port->cfg + CAP_MSI + PCI_MSI_FLAGS);
-	uint16_t command = get_le16(port->cfg + PCI_COMMAND);
-
-	if (!slot_wants_interrupt(port) || wanted_before || !(flags & PCI_MSI_FLAGS_ENABLE) ||
-	    !(command & PCI_COMMAND_MASTER))
+	if (!slot_wants_interrupt(port) || wanted_before || !can_signal(port))
 		return;
 	port->ops->msi(port, get_le64(port->cfg + MSI_ADDR), get_le16(port->cfg + MSI_DATA));
 }
@@ -276,6 +278,13 @@ void root_port_set_present(struct root_port *port, bool present, bool quiet)
 	if (link != root_port_link_up(port))
 		events |= PCI_EXP_SLTSTA_DLLSC;
 	raise_events(port, events);
+}
+
+bool root_port_listens(const struct root_port *port)
+{
+	const uint16_t needed = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_HPIE;
+
+	return (slot_control(port) & needed) == needed && can_signal(port);
 }
 
 void root_port_press_button(struct root_port *port, bool arrived)

@@ -52,6 +52,8 @@ bool root_port_forwards(const struct root_port *port, uint64_t addr, uint32_t le
 
 /* Something was put in or taken out; reports it as hot-plug when quiet is false. */
 void root_port_set_present(struct root_port *port, bool present, bool quiet);
+/* A press of the attention button would interrupt a driver that has asked for it. */
+bool root_port_listens(const struct root_port *port);
 /* The attention button was pressed: the guest is to let go, or (arrived) to take what came; then
  * the change of presence is told once more. */
 void root_port_press_button(struct root_port *port, bool arrived);

@@ -276,6 +276,8 @@ int root_remove_pf(struct root *r, struct pci_function *pf, bool force)
 	if (!slot)
 		return -ENOENT;
 	if (!force && !quiet && slot_in_use(slot)) {
+		if (!root_port_listens(&slot->port))
+			return -EOPNOTSUPP;
 		root_slot_ask(slot);
 		return -EBUSY;
 	}

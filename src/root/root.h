@@ -50,8 +50,8 @@ int root_add_pf(struct root *r, struct pci_function *pf, unsigned *slot);
 /*
  * Takes the PF and its VFs out. Presents an attention-button/presence change; when force is false
  * and a driver in the guest still uses any of the functions: -EBUSY after having asked (press of
- * the attention button, once in 20 s), to be called again. With force the functions vanish as in a
- * surprise removal.
+ * the attention button, once in 20 s), to be called again; -EOPNOTSUPP when no driver of the
+ * guest's listens to the slot. With force the functions vanish as in a surprise removal.
  */
 int root_remove_pf(struct root *r, struct pci_function *pf, bool force);
 

@@ -140,6 +140,8 @@ def test_the_dead_ones_place_is_free():
         ping(d.wild, "10.0.0.100")
         ping(calm, "10.0.1.2", "v0")
         # Its kernel has no hot-plug of PCI Express (QEMU's default): by hand, then.
+        said = d.cli("root", "unplug", "host1", "nic0", check=False)
+        assert said.returncode and "handles no hot-plug" in said.stderr, said
         d.wild.sh("echo 1 > %s%s/remove" % (SYSFS, PF))
         d.cli("root", "unplug", "host1", "nic0")
         d.cli("root", "plug", "host1", "nic0")

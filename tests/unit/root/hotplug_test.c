@@ -101,6 +101,7 @@ static void asked_once_then_taken_out(void **state)
 
 	client_comes(b, &g);
 	bring_up(b, 0);
+	assert_int_equal(root_remove_pf(b->root, b->toy[0].pf, false), -EOPNOTSUPP);
 	hotplug_driver_binds(b);
 	assert_false(interrupted(&g));
 	assert_int_equal(root_remove_pf(b->root, b->toy[0].pf, false), -EBUSY);
