@@ -11,7 +11,6 @@
 #include "util/util.h"
 
 #define EXP_CAP_SIZE 60 /* version 2: all registers, slot and root ones included (7.5.3) */
-#define AER_SIZE     0x48
 #define CAPS_START   0x80
 #define ACS_BITS     (PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_DT)
 
@@ -216,14 +215,18 @@ static int add_aer(struct pci_function *fn)
 		PCI_ERR_UNC_DLP | PCI_ERR_UNC_FCP | PCI_ERR_UNC_RX_OVER | PCI_ERR_UNC_MALF_TLP;
 	const uint32_t cor = PCI_ERR_COR_RCVR | PCI_ERR_COR_BAD_TLP | PCI_ERR_COR_BAD_DLLP |
 			     PCI_ERR_COR_REP_ROLL | PCI_ERR_COR_REP_TIMER | PCI_ERR_COR_ADV_NFAT;
-	uint8_t body[AER_SIZE - 4] = {0}, mask[AER_SIZE - 4] = {0};
+	uint8_t body[PCI_EXT_CAP_AER_SIZE - 4] = {0}, mask[PCI_EXT_CAP_AER_SIZE - 4] = {0};
+	int off;
 
 	put_le32(mask + PCI_ERR_UNCOR_MASK - 4, uncor);
 	put_le32(body + PCI_ERR_UNCOR_SEVER - 4, fatal);
 	put_le32(mask + PCI_ERR_UNCOR_SEVER - 4, uncor);
 	put_le32(body + PCI_ERR_COR_MASK - 4, PCI_ERR_COR_ADV_NFAT);
 	put_le32(mask + PCI_ERR_COR_MASK - 4, cor);
-	return pci_add_ext_capability(fn, PCI_EXT_CAP_ID_ERR, 2, body, sizeof(body), mask);
+	off = pci_add_ext_capability(fn, PCI_EXT_CAP_ID_ERR, 2, body, sizeof(body), mask);
+	if (off > 0)
+		fn->aer_cap = (uint16_t)off;
+	return off;
 }
 
 /* Next Function Number 0: a PF is alone in its slot, and VFs are not linked (7.8.8.2). */

@@ -203,24 +203,43 @@ static void reset_vmm(struct pci_function *fn, enum pci_reset kind)
 		fn->vmm[i] &= (uint8_t)~fn->vmm_mask[i];
 }
 
+/* Bits that are no reset's business get back the value they had. */
+static void keep_byte(struct pci_function *fn, const uint8_t *before, unsigned off, uint8_t bits)
+{
+	fn->cfg[off] = merge(fn->cfg[off], before[off], fn->mask[off] & bits);
+}
+
+static void keep_registers(struct pci_function *fn, const uint8_t *before, enum pci_reset kind)
+{
+	if (kind == PCI_RESET_DETACH)
+		return;
+	/* AER's registers are sticky: only power-on resets them (PCIe Base 7.4, 7.8.4). */
+	for (unsigned i = 0; fn->aer_cap && i < PCI_EXT_CAP_AER_SIZE; i++)
+		keep_byte(fn, before, fn->aer_cap + i, 0xff);
+	if (kind != PCI_RESET_FLR)
+		return;
+	/* What belongs to the link and its other end survives an FLR (PCIe Base 6.6.2) ... */
+	if (fn->exp_cap) {
+		keep_byte(fn, before, fn->exp_cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_PAYLOAD);
+		keep_byte(fn, before, fn->exp_cap + PCI_EXP_LNKCTL, 0xff);
+	}
+	/* ... and so does what software said of the port above (9.3.3.3.5). */
+	if (fn->sriov.cap)
+		keep_byte(fn, before, fn->sriov.cap + PCI_SRIOV_CTRL, PCI_SRIOV_CTRL_ARI);
+}
+
 void pci_config_reset(struct pci_function *fn, enum pci_reset kind)
 {
-	uint8_t *devctl = fn->cfg + fn->exp_cap + PCI_EXP_DEVCTL;
-	uint8_t *lnkctl = fn->cfg + fn->exp_cap + PCI_EXP_LNKCTL;
-	uint8_t payload = *devctl, link = *lnkctl;
+	uint8_t before[PCI_CFG_SIZE];
 
+	memcpy(before, fn->cfg, sizeof(before));
 	if (fn->sriov.managed && fn->sriov.cap) {
 		reset_range(fn, 0, fn->sriov.cap);
 		reset_range(fn, fn->sriov.cap + PCI_EXT_CAP_SRIOV_SIZEOF, PCI_CFG_SIZE);
 	} else {
 		reset_range(fn, 0, PCI_CFG_SIZE);
 	}
-	if (kind == PCI_RESET_FLR && fn->exp_cap) {
-		/* What belongs to the link and its other end survives (PCIe Base 6.6.2). */
-		*devctl = merge(*devctl, payload,
-				fn->mask[devctl - fn->cfg] & PCI_EXP_DEVCTL_PAYLOAD);
-		*lnkctl = merge(*lnkctl, link, fn->mask[lnkctl - fn->cfg]);
-	}
+	keep_registers(fn, before, kind);
 	if (fn->desc.pf)
 		reset_vmm(fn, kind);
 }

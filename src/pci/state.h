@@ -15,11 +15,12 @@
 #include "pci/function.h"
 #include "util/log.h"
 
-#define PCI_LEGACY_SIZE	  256
-#define PCI_NAME_MAX	  64
-#define PCI_HOOKS_MAX	  8
-#define PCI_VF_BAR_MIN	  4096
-#define PCI_SRIOV_PGSIZES 0x553u /* 4K, 8K, 64K, 256K, 1M, 4M: the set every PF must offer */
+#define PCI_LEGACY_SIZE	     256
+#define PCI_NAME_MAX	     64
+#define PCI_HOOKS_MAX	     8
+#define PCI_VF_BAR_MIN	     4096
+#define PCI_EXT_CAP_AER_SIZE 0x48
+#define PCI_SRIOV_PGSIZES    0x553u /* 4K, 8K, 64K, 256K, 1M, 4M: the set every PF must offer */
 
 struct pci_hook {
 	uint8_t off;
@@ -49,6 +50,7 @@ struct pci_function {
 	uint8_t last_cap;
 	uint16_t last_ext_cap;
 	uint8_t pm_cap, exp_cap, msix_cap;
+	uint16_t aer_cap;
 	struct pci_hook hooks[PCI_HOOKS_MAX];
 	unsigned num_hooks;
 

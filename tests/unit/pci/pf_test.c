@@ -180,6 +180,12 @@ static void aer_belongs_to_the_pf(void **state)
 	assert_int_equal(aer, 0x100);
 	wr(m->pf, BUS, aer + PCI_ERR_UNCOR_MASK, 4, PCI_ERR_UNC_UNSUP);
 	assert_int_equal(rd(m->pf, BUS, aer + PCI_ERR_UNCOR_MASK, 4), PCI_ERR_UNC_UNSUP);
+	/* sticky bits: a power cycle resets them, or another owner */
+	pci_function_reset(m->pf, PCI_RESET_FLR);
+	pci_function_reset(m->pf, PCI_RESET_BUS);
+	assert_int_equal(rd(m->pf, BUS, aer + PCI_ERR_UNCOR_MASK, 4), PCI_ERR_UNC_UNSUP);
+	pci_function_reset(m->pf, PCI_RESET_DETACH);
+	assert_int_equal(rd(m->pf, BUS, aer + PCI_ERR_UNCOR_MASK, 4), 0);
 	wr(m->pf, BUS, aer + PCI_ERR_UNCOR_STATUS, 4, ~0u);
 	assert_int_equal(rd(m->pf, BUS, aer + PCI_ERR_UNCOR_STATUS, 4), 0);
 	enable_vfs(m, 1);

@@ -354,10 +354,15 @@ static void pf_flr_clears_the_capability_and_removes_vfs(void **state)
 	assert_int_equal(pci_pf_num_vfs(m->pf), 0);
 	assert_int_equal(m->disables, 1);
 	assert_int_equal(m->resets, 1);
-	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_CTRL), 2), 0);
+	/* What software said of the port above stays (9.3.3.3.5) ... */
+	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_CTRL), 2), PCI_SRIOV_CTRL_ARI);
+	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_VF_OFFSET), 2), 1);
 	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_NUM_VF), 2), 0);
 	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_SYS_PGSIZE), 4), 1);
 	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_BAR + 16), 4), 0);
+	/* ... until a conventional reset. */
+	pci_function_reset(m->pf, PCI_RESET_BUS);
+	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_CTRL), 2), 0);
 	assert_int_equal(rd(m->pf, BUS, iov(m, PCI_SRIOV_VF_OFFSET), 2), 256);
 	/* The aperture is that of a 4 KiB page again. */
 	assert_int_equal(size_bar(m, 4, false), 0x2000);
