@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "net/parse.h"
 #include "util/bytes.h"
 #include "virtio_net/vnet.h"
 
@@ -62,34 +63,35 @@ static void take(struct tx_cursor *c, void *dst, uint32_t len)
 static bool gso_ok(const struct virtio_net *net, const struct net_frame *f)
 {
 	const struct net_offload *o = &f->offload;
-	struct net_flow flow;
+	struct net_headers h;
+	bool whole;
 	uint8_t proto = o->gso_type == NET_GSO_UDP_L4 ? IPPROTO_UDP : IPPROTO_TCP;
 
 	if (!o->needs_csum || !o->gso_size)
 		return false;
 	if (o->gso_ecn && !vnet_has(net, VIRTIO_NET_F_HOST_ECN))
 		return false;
-	net_frame_flow(f, &flow);
+	whole = net_parse(net_frame_chead(f), f->head_len, &h);
 	switch (o->gso_type) {
 	case NET_GSO_TCPV4:
-		if (!vnet_has(net, VIRTIO_NET_F_HOST_TSO4) || flow.l3 != 4)
+		if (!vnet_has(net, VIRTIO_NET_F_HOST_TSO4) || h.l3 != 4)
 			return false;
 		break;
 	case NET_GSO_TCPV6:
-		if (!vnet_has(net, VIRTIO_NET_F_HOST_TSO6) || flow.l3 != 6)
+		if (!vnet_has(net, VIRTIO_NET_F_HOST_TSO6) || h.l3 != 6)
 			return false;
 		break;
 	case NET_GSO_UDP_L4:
-		if (!vnet_has(net, VNET_F_HOST_USO) || !flow.l3)
+		if (!vnet_has(net, VNET_F_HOST_USO) || !h.l3)
 			return false;
 		break;
 	default:
 		return false;
 	}
-	/* Behind extension headers the flow may not see the transport; the one who cuts will. */
-	if (!flow.l4)
-		return true;
-	return flow.l4 == proto && flow.l4_off == o->csum_start &&
+	/* Behind extension headers the head may not show the transport; the cutter will see. */
+	if (!whole)
+		return !h.fragment;
+	return h.l4 == proto && h.l4_off == o->csum_start &&
 	       o->csum_offset == (proto == IPPROTO_UDP ? 6 : 16);
 }
 

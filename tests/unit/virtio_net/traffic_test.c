@@ -333,6 +333,16 @@ static void test_malformed(void **state)
 		    frame, &hdr);
 	for (; n < ARRAY_SIZE(bad); n++)
 		guest_send(&a, 0, &bad[n], frame, 1000, 0);
+	/* a fragment, and another protocol, as a whole segment to be cut */
+	hdr.gso_type = NET_GSO_TCPV4;
+	hdr.gso_size = htole16(500);
+	frame[14 + 6] = 0x20;
+	guest_send(&a, 0, &hdr, frame, 1000, 0);
+	frame[14 + 6] = 0;
+	frame[14 + 9] = IPPROTO_SCTP;
+	guest_send(&a, 0, &hdr, frame, 1000, 0);
+	frame[14 + 9] = IPPROTO_TCP;
+	n += 2;
 	memset(&hdr, 0, sizeof(hdr));
 	guest_send(&a, 0, &hdr, frame, 13, 0); /* no Ethernet header */
 	guest_send(&a, 0, &hdr, frame, 0, 0);  /* nothing */
