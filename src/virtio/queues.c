@@ -37,7 +37,6 @@ static struct vq_config ring_config(const struct virtio_device *vd, const struct
 		.packed = has_feature(vd, VIRTIO_BIT_RING_PACKED),
 		.event_idx = has_feature(vd, VIRTIO_BIT_EVENT_IDX),
 		.indirect = has_feature(vd, VIRTIO_BIT_INDIRECT_DESC),
-		.in_order = has_feature(vd, VIRTIO_BIT_IN_ORDER),
 		.bounce = vd->bounce,
 		.desc = q->desc,
 		.driver = q->driver,

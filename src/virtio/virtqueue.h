@@ -37,8 +37,7 @@ struct vq_config {
 	bool packed;
 	bool event_idx;
 	bool indirect;
-	bool in_order; /* the caller pushes in the order popped; nothing else changes */
-	bool bounce;   /* serve it by private copies even where the rings have pointers */
+	bool bounce; /* serve it by private copies even where the rings have pointers */
 	uint64_t desc, driver, device; /* guest addresses: descriptor table/ring, avail/driver
 					  event, used/device event */
 };

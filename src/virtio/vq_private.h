@@ -2,7 +2,7 @@
 /*
  * Private to the virtqueue files. One struct serves both ring formats; "lane" says which code
  * works on it. The direct lanes read the rings through pointers that vq_begin() keeps in step with
- * the guest's memory map; the bounce lanes (remote.c) reach everything by dma_read/dma_write.
+ * the guest's memory map; the bounce lane (bounce.c) reaches everything by dma_read/dma_write.
  *
  * Each value in guest memory is loaded once with an atomic load, so the compiler cannot read it a
  * second time after the check.
