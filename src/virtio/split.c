@@ -24,7 +24,9 @@ static inline void load_desc(const struct vring_desc *from, struct vq_desc *d)
 	d->next = (uint16_t)(rest >> 48);
 }
 
-static inline int walk(struct virtqueue *vq, struct vq_walk *w, uint16_t head)
+/* Any chain. Not inlined: the registers that it needs are not to be saved for single buffers. */
+static __attribute__((noinline)) int walk(struct virtqueue *vq, struct vq_chain *chain,
+					  struct vq_walk *w, uint16_t head)
 {
 	unsigned left = vq->size;
 	uint16_t i = head;
@@ -35,21 +37,57 @@ static inline int walk(struct virtqueue *vq, struct vq_walk *w, uint16_t head)
 		if (unlikely(i >= vq->size || !left--))
 			return -EPROTO;
 		load_desc(&vq->desc[i], &d);
-		if (unlikely(d.flags & VRING_DESC_F_INDIRECT))
-			return vq_walk_indirect(vq, w, &d);
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			err = vq_walk_indirect(vq, w, &d);
+			return err ? err : vq_walk_finish(w, chain);
+		}
 		err = vq_walk_add(vq, w, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
 		if (unlikely(err))
 			return err;
 		if (!(d.flags & VRING_DESC_F_NEXT))
-			return 0;
+			return vq_walk_finish(w, chain);
 		i = d.next;
 	}
 }
 
-int split_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max)
+/* A chain of one buffer in one region, by far the most common. False: it is another. */
+static inline bool single(struct virtqueue *vq, const struct vq_desc *d, struct vq_chain *chain,
+			  struct vq_buf *bufs, unsigned max)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+	void *ptr;
+
+	if (unlikely((d->flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT)) || !max ||
+		     d->len > VQ_CHAIN_BYTES_MAX))
+		return false;
+	/* gives NULL for an empty one, too */
+	ptr = dma_translate(vq->view, d->addr, d->len, writable ? DMA_PROT_WRITE : DMA_PROT_READ,
+			    &vq->hint);
+	if (unlikely(!ptr))
+		return false;
+	bufs->ptr = ptr;
+	bufs->len = d->len;
+	chain->bufs = bufs;
+	chain->n_out = !writable;
+	chain->n_in = writable;
+	chain->out_len = writable ? 0 : d->len;
+	chain->in_len = writable ? d->len : 0;
+	return true;
+}
+
+static __attribute__((noinline)) int pop_walk(struct virtqueue *vq, struct vq_chain *chain,
+					      struct vq_buf *bufs, unsigned max, uint16_t head)
 {
 	struct vq_walk w = {.bufs = bufs, .max = max};
+	int err = walk(vq, chain, &w, head);
+
+	return unlikely(err < 0) ? vq_break(vq, err) : err;
+}
+
+int split_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max)
+{
 	uint16_t head, mask = (uint16_t)(vq->size - 1);
+	struct vq_desc d;
 	int err;
 
 	if (vq->next_avail == vq->avail_cache) {
@@ -61,11 +99,14 @@ int split_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs,
 	if (unlikely(vq->inflight >= vq->size))
 		return vq_break(vq, -EPROTO);
 	head = vq_load16(&vq->avail->ring[vq->next_avail & mask]);
-	err = walk(vq, &w, head);
-	if (likely(!err))
-		err = vq_walk_finish(&w, chain);
-	if (unlikely(err < 0))
-		return vq_break(vq, err);
+	if (unlikely(head >= vq->size))
+		return vq_break(vq, -EPROTO);
+	load_desc(&vq->desc[head], &d);
+	if (!single(vq, &d, chain, bufs, max)) {
+		err = pop_walk(vq, chain, bufs, max, head);
+		if (unlikely(err < 0))
+			return err;
+	}
 	chain->id = head;
 	chain->ndescs = 1;
 	vq->next_avail++;

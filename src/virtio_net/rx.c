@@ -180,6 +180,15 @@ static unsigned take_buffers(struct rx_burst *b, uint32_t total)
 	return 0;
 }
 
+/* One of the two sizes, without a call. */
+static inline void copy_header(void *dst, const struct virtio_net_hdr_v1_hash *hdr, uint32_t len)
+{
+	if (likely(len == sizeof(hdr->hdr)))
+		memcpy(dst, &hdr->hdr, sizeof(hdr->hdr));
+	else
+		memcpy(dst, hdr, sizeof(*hdr));
+}
+
 /* Writes a frame as it is. */
 static void put(struct rx_burst *b, const struct net_frame *f)
 {
@@ -217,7 +226,7 @@ static void put(struct rx_burst *b, const struct net_frame *f)
 		if (likely(n == 1 && first->len >= total)) {
 			uint8_t *dst = first->ptr;
 
-			memcpy(dst, &hdr, b->hdr_len);
+			copy_header(dst, &hdr, b->hdr_len);
 			dst += b->hdr_len;
 			memcpy(dst, net_frame_chead(f), f->head_len);
 			dst += f->head_len;
