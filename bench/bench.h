@@ -68,6 +68,9 @@ extern const unsigned bench_num_cases;
 int bench_run(struct bench *b, struct result *r);
 /* Descriptors of its rings. */
 unsigned bench_ring(const struct bench *b, const struct bench_case *c);
+/* Frames that fit into the receiver's ring, and so are under way at most: a sender without flow
+ * control would only have what is too much thrown away. */
+unsigned bench_window(const struct bench *b, const struct bench_case *c);
 /* Puts the calling thread on one core. */
 void bench_pin(int cpu);
 

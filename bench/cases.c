@@ -72,6 +72,11 @@ unsigned bench_ring(const struct bench *b, const struct bench_case *c)
 	return size < RING_MAX ? size : RING_MAX;
 }
 
+unsigned bench_window(const struct bench *b, const struct bench_case *c)
+{
+	return bench_ring(b, c) / ((c->len + 12 + c->rx_buf - 1) / c->rx_buf);
+}
+
 /* ---- guests ---- */
 
 struct pair {
@@ -156,22 +161,13 @@ struct flood {
 	uint64_t ticks;
 };
 
-/* Frames that fit into the receiver's ring: a sender without flow control would only have what is
- * too much thrown away. */
-static unsigned window(const struct bench *bench, const struct bench_case *c)
-{
-	unsigned size = bench_ring(bench, c), buffers = (c->len + 12 + c->rx_buf - 1) / c->rx_buf;
-
-	return size / buffers;
-}
-
 /* Sends as fast as the receiver's ring has room, and receives, for a while. */
 static int flood_for(const struct bench *bench, const struct bench_case *c, struct pair *p,
 		     double seconds, struct flood *f)
 {
 	uint64_t start = bench_ticks(), length = ticks_of(bench, seconds), now;
 	uint32_t len = guest_hdr_len(p->a) + c->len;
-	unsigned limit = window(bench, c);
+	unsigned limit = bench_window(bench, c);
 	int slot, n;
 
 	/* f->sent - f->got goes on from where it was */
@@ -215,7 +211,8 @@ static uint64_t drain(struct pair *p, uint64_t frames)
  * the same kind, on the daemon's core. */
 static int copy_rate(const struct bench *bench, const struct bench_case *c, double *gbps)
 {
-	size_t n = bench_ring(bench, c), src_len = n * c->tx_buf, dst_len = n * c->rx_buf;
+	size_t n_src = bench_window(bench, c), n_dst = bench_ring(bench, c);
+	size_t src_len = n_src * c->tx_buf, dst_len = n_dst * c->rx_buf;
 	int fd = memfd_create("copy", MFD_CLOEXEC);
 	uint64_t start, now, frames = 0, length = ticks_of(bench, bench->seconds / 4);
 	uint32_t total = c->len + 12, part, at;
@@ -239,9 +236,9 @@ static int copy_rate(const struct bench *bench, const struct bench_case *c, doub
 				       part);
 				/* or the compiler might leave it out */
 				__asm__ volatile("" : : : "memory");
-				buf = buf + 1 == n ? 0 : buf + 1;
+				buf = buf + 1 == n_dst ? 0 : buf + 1;
 			}
-			slot = slot + 1 == n ? 0 : slot + 1;
+			slot = slot + 1 == n_src ? 0 : slot + 1;
 		}
 		frames += 64;
 		now = bench_ticks();

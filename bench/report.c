@@ -68,12 +68,12 @@ static void conditions(const struct bench *b, const struct machine *m)
 	       b->queue_size, b->runs, b->seconds);
 }
 
-/* KiB of memory that a turn of the rings touches. */
-static unsigned working_set(const struct bench *b, const struct bench_case *c, uint32_t buf)
+/* KiB of n buffers as far as frames reach into them. */
+static unsigned working_set(const struct bench_case *c, unsigned n, uint32_t buf)
 {
 	uint32_t lines = c->len + 12 < buf ? (c->len + 12 + 63) / 64 * 64 : buf;
 
-	return bench_ring(b, c) * lines / 1024;
+	return n * lines / 1024;
 }
 
 static void throughput(const struct bench *b, const struct result *r, unsigned n)
@@ -101,8 +101,9 @@ static void throughput(const struct bench *b, const struct result *r, unsigned n
 		cell(&r[i], M_MEMCPY, 1);
 		cell(&r[i], M_RATIO, 2);
 		printf(" %.1f | %.0f | %u + %u |\n", bench_spread(&r[i], M_STARVED).median,
-		       bench_spread(&r[i], M_LOST).max, working_set(b, c, c->tx_buf),
-		       working_set(b, c, c->rx_buf));
+		       bench_spread(&r[i], M_LOST).max,
+		       working_set(c, bench_window(b, c), c->tx_buf),
+		       working_set(c, bench_ring(b, c), c->rx_buf));
 	}
 	if (any)
 		printf("\n");
