@@ -77,6 +77,10 @@ static void put_note(const char *name, const char *kind, FILE *f)
 			name);
 }
 
+/* QEMU's q35 otherwise lets ACPI announce hot-plug, which knows nothing behind a root's endpoint,
+ * and the guest's kernel then leaves the slots of PCIe alone. */
+#define NATIVE_HOTPLUG "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
+
 char *attach_qemu(const char *name, const char *kind, const char *socket)
 {
 	char *text = NULL, *device, id[128];
@@ -92,8 +96,13 @@ char *attach_qemu(const char *name, const char *kind, const char *socket)
 		free(device);
 		return NULL;
 	}
-	fprintf(f, "# QEMU 10.1 or newer. size= must equal -m; the first two lines once per VM\n");
+	fprintf(f, "# QEMU 10.1 or newer. size= must equal -m; -m and -machine once per VM\n");
 	put_note(name, kind, f);
+	if (!strcmp(kind, "root"))
+		fputs("# -global: without it the guest's kernel does not see devices come and go "
+		      "in the root\n"
+		      "-global " NATIVE_HOTPLUG " \\\n",
+		      f);
 	fprintf(f,
 		"-m 1G -object memory-backend-memfd,id=mem0,size=1G,share=on \\\n"
 		"-machine q35,memory-backend=mem0 \\\n"
@@ -177,10 +186,16 @@ char *attach_libvirt(const char *name, const char *kind, const char *socket)
 		"    <access mode='shared'/>\n"
 		"  </memoryBacking>\n"
 		"  <qemu:commandline>\n"
+		"%s"
 		"    <qemu:arg value='-device'/>\n"
 		"    <qemu:arg value='pcie-root-port,id=rp-%s,chassis=%u,slot=%u'/>\n"
 		"    <qemu:arg value='-device'/>\n"
 		"    <qemu:arg value='",
+		!strcmp(kind, "root") ? "    <!-- so that the guest's kernel sees devices come and "
+					"go in the root -->\n"
+					"    <qemu:arg value='-global'/>\n"
+					"    <qemu:arg value='" NATIVE_HOTPLUG "'/>\n"
+				      : "",
 		id, chassis, slot);
 	put_xml(device, f);
 	fprintf(f, "'/>\n  </qemu:commandline>\n</domain>\n");

@@ -163,7 +163,7 @@ static void vmm_texts_are_exact(void **state)
 	char *t = attach_qemu("nic0/vf3", "vf", "/run/softiov/nic0/vf3.sock");
 
 	assert_string_equal(
-		t, "# QEMU 10.1 or newer. size= must equal -m; the first two lines once per VM\n"
+		t, "# QEMU 10.1 or newer. size= must equal -m; -m and -machine once per VM\n"
 		   "-m 1G -object memory-backend-memfd,id=mem0,size=1G,share=on \\\n"
 		   "-machine q35,memory-backend=mem0 \\\n"
 		   "-device pcie-root-port,id=rp-nic0-vf3,chassis=33,slot=4 \\\n"
@@ -177,6 +177,11 @@ static void vmm_texts_are_exact(void **state)
 	t = attach_libvirt("host0", "root", "/run/a'b&c/host0.sock");
 	assert_non_null(strstr(t, "<source type='memfd'/>\n    <access mode='shared'/>"));
 	assert_non_null(strstr(t, "\"path\":\"/run/a&apos;b&amp;c/host0.sock\""));
+	assert_non_null(strstr(t, "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
+	free(t);
+	t = attach_qemu("host0", "root", "/a/host0.sock");
+	assert_non_null(
+		strstr(t, "\n-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off \\\n"));
 	free(t);
 	/* What a shell would take apart is quoted. */
 	t = attach_qemu("nic0/vf3", "vf", "/run/it's/x.sock");
