@@ -47,6 +47,12 @@ json_t *cli_params(const struct control_command *cmd, int argc, char **argv, cha
 /* One call. 0 and *result (a new reference), or the exit status after having said what is wrong.
  */
 int cli_call(struct cli *cli, const char *method, json_t *params, json_t **result);
+/* The two halves of it, for who needs the error's code: the whole reply (a new reference; NULL when
+ * it is no JSON), and what it says, an error on stderr. Exit statuses as above. */
+int cli_ask(struct cli *cli, const char *method, json_t *params, json_t **reply);
+int cli_take_reply(const json_t *reply, json_t **result);
+/* cli_params() of the verb; NULL after having said what is wrong and the usage. */
+json_t *cli_params_or_usage(const struct cli *cli, int argc, char **argv);
 /* Parses the rest of argv by the table and calls the verb's method. */
 int cli_call_verb(struct cli *cli, int argc, char **argv, json_t **result);
 
@@ -61,6 +67,7 @@ cli_verb verb_show;
 cli_verb verb_stats;
 cli_verb verb_change; /* every verb that prints nothing but what it changed */
 cli_verb verb_lspci;
+cli_verb verb_root_unplug;
 cli_verb verb_attach_args;
 cli_verb verb_version;
 cli_verb verb_doctor;

@@ -16,7 +16,7 @@ static const struct {
 	{"show", verb_show},	   {"stats", verb_stats},
 	{"lspci", verb_lspci},	   {"attach-args", verb_attach_args},
 	{"version", verb_version}, {"doctor", verb_doctor},
-	{"help", verb_help},
+	{"help", verb_help},	   {"root unplug", verb_root_unplug},
 };
 
 static cli_verb *verb_function(const struct control_command *cmd)
@@ -43,7 +43,9 @@ int verb_version(struct cli *cli, int argc, char **argv)
 	json_t *result;
 	int ret = cli_call_verb(cli, argc, argv, &result);
 
-	if (!ret && cli->json) {
+	if (cli->json) {
+		if (!result)
+			result = json_object(); /* without a daemon: what is known here */
 		json_object_set_new(result, "cli", json_string(SOFTIOV_VERSION));
 		cli_print_json(result);
 	} else {

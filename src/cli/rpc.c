@@ -140,26 +140,24 @@ static void say_refused(const char *message)
 	}
 }
 
-static int take_reply(const char *line, size_t len, json_t **result)
+int cli_take_reply(const json_t *reply, json_t **result)
 {
-	json_t *reply = json_loadb(line, len, 0, NULL);
 	json_t *error = json_object_get(reply, "error");
-	int ret = CLI_OK;
 
 	*result = json_incref(json_object_get(reply, "result"));
 	if (error) {
 		say_refused(js(error, "message"));
-		ret = CLI_FAILED;
-	} else if (!*result) {
+		return CLI_FAILED;
+	}
+	if (!*result) {
 		cli_error("the daemon's answer is not understood: are softiov and softiovd of one "
 			  "version?");
-		ret = CLI_FAILED;
+		return CLI_FAILED;
 	}
-	json_decref(reply);
-	return ret;
+	return CLI_OK;
 }
 
-int cli_call(struct cli *cli, const char *method, json_t *params, json_t **result)
+int cli_ask(struct cli *cli, const char *method, json_t *params, json_t **reply)
 {
 	struct control_lines in = {0};
 	int fd = connect_daemon(cli);
@@ -167,7 +165,7 @@ int cli_call(struct cli *cli, const char *method, json_t *params, json_t **resul
 	size_t len;
 	int ret;
 
-	*result = NULL;
+	*reply = NULL;
 	if (fd < 0)
 		return CLI_UNREACHABLE;
 	ret = send_request(fd, method, params);
@@ -177,24 +175,45 @@ int cli_call(struct cli *cli, const char *method, json_t *params, json_t **resul
 		cli_error("the daemon does not answer: see its log");
 	else if (ret)
 		cli_error("lost the daemon: %s: see its log", strerror(-ret));
-	ret = ret ? CLI_UNREACHABLE : take_reply(line, len, result);
+	else
+		*reply = json_loadb(line, len, 0, NULL);
 	control_lines_free(&in);
 	close(fd);
+	return ret ? CLI_UNREACHABLE : CLI_OK;
+}
+
+int cli_call(struct cli *cli, const char *method, json_t *params, json_t **result)
+{
+	json_t *reply;
+	int ret = cli_ask(cli, method, params, &reply);
+
+	*result = NULL;
+	if (!ret)
+		ret = cli_take_reply(reply, result);
+	json_decref(reply);
 	return ret;
+}
+
+json_t *cli_params_or_usage(const struct cli *cli, int argc, char **argv)
+{
+	char why[256];
+	json_t *params = cli_params(cli->cmd, argc, argv, why, sizeof(why));
+
+	if (!params) {
+		cli_error("%s: %s", cli->cmd->verb, why);
+		fprintf(stderr, "Usage: softiov %s %s\n", cli->cmd->verb, cli->cmd->usage);
+	}
+	return params;
 }
 
 int cli_call_verb(struct cli *cli, int argc, char **argv, json_t **result)
 {
-	char why[256];
-	json_t *params = cli_params(cli->cmd, argc, argv, why, sizeof(why));
+	json_t *params = cli_params_or_usage(cli, argc, argv);
 	int ret;
 
 	*result = NULL;
-	if (!params) {
-		cli_error("%s: %s", cli->cmd->verb, why);
-		fprintf(stderr, "Usage: softiov %s %s\n", cli->cmd->verb, cli->cmd->usage);
+	if (!params)
 		return CLI_USAGE;
-	}
 	ret = cli_call(cli, cli->cmd->method, params, result);
 	json_decref(params);
 	return ret;

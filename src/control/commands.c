@@ -124,7 +124,7 @@ const struct control_command control_commands[] = {
 		.usage = "ROOT DEVICE [--force]",
 		.summary = "take a device out of a root",
 		.examples =
-			"softiov root unplug host0 nic1          # asks the guest, as a button would\n"
+			"softiov root unplug host0 nic1          # asks the guest, as a button would, and waits\n"
 			"softiov root unplug host0 nic1 --force  # at once, as when pulled out\n",
 		.params = {
 			{"root", CONTROL_NAME, true, "such as host0"},
