@@ -110,7 +110,7 @@ static void read_vf_socket(struct reader *r, const struct ynode *n, void *obj)
 }
 
 /* What must fit together, defaults included. */
-static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *vf)
+static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *vf, bool defaults)
 {
 	struct net_policy *p = &vf->policy;
 	const struct ynode *at;
@@ -123,7 +123,8 @@ static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *
 	}
 	if (p->vlan)
 		return;
-	for (unsigned i = 0; i < 2; i++) {
+	/* Defaults may name a priority for VFs that give the VLAN. */
+	for (unsigned i = 0; i < 2 && !defaults; i++) {
 		at = map_find(n, i ? "vlan-proto" : "vlan-qos");
 		if (at)
 			config_error(r, at->line, "%s without a vlan: add vlan: 1..4094", at->key);
@@ -151,7 +152,7 @@ static void read_vf(struct reader *r, const struct ynode *n, struct config_vf *v
 	vf->line = n->line;
 	read_map(r, n, keys, vf);
 	if (!defaults && n->kind == YNODE_MAP)
-		check_vf(r, n, vf);
+		check_vf(r, n, vf, false);
 }
 
 static bool vf_index(struct reader *r, const struct ynode *n, const struct config_device *dev,
@@ -237,6 +238,11 @@ void read_vfs(struct reader *r, const struct ynode *device, struct config_device
 		read_given(r, vfs, dev, &base, all);
 	path_pop(r, mark);
 	/* Defaults hold for VFs that are not named too: those get an entry of their own. */
+	if (defaults && defaults->kind == YNODE_MAP) {
+		mark = path_push(r, "vf-defaults");
+		check_vf(r, defaults, &base, true);
+		path_pop(r, mark);
+	}
 	for (unsigned i = 0; i < dev->total_vfs; i++) {
 		if (!all[i].line && !defaults)
 			continue;

@@ -176,6 +176,9 @@ static const struct {
 	{NIC("    vf-defaults: {mac: \"02:00:00:00:00:01\"}\n"),
 	 "f.yaml:4: nic0.vf-defaults.mac: one address for all VFs: give each its own under vfs, or "
 	 "leave it out to have them generated\n"},
+	{NIC("    vf-defaults: {vlan: 5, trunk: 7}\n"),
+	 "f.yaml:4: nic0.vf-defaults: vlan and trunk exclude each other: a port VLAN takes the "
+	 "guest's tags away, a trunk lets them pass; remove one\n"},
 	/* roots */
 	{NIC("") "roots:\n  host0: {devices: [nic0], vectors: 129}\n",
 	 "f.yaml:5: host0.vectors: \"129\": give a number from 2 to 128\n"},
@@ -374,6 +377,13 @@ static void defaults_of_vfs_reach_all_and_yield_to_their_own(void **state)
 		assert_int_equal(d->vfs[i].policy.vlan, i == 3 ? 0 : i == 2 ? 20 : 10);
 	}
 	assert_true(d->vfs[3].policy.trunk_enabled);
+	config_free(&cfg);
+	/* A priority is of the VFs that have a VLAN. */
+	good(NIC("    total-vfs: 2\n    vf-defaults: {vlan-qos: 3}\n    vfs: {1: {vlan: 20}}\n"),
+	     &cfg);
+	d = &cfg.devices[0];
+	assert_int_equal(d->vfs[0].policy.vlan_qos, 0);
+	assert_int_equal(d->vfs[1].policy.vlan_qos, 3);
 	config_free(&cfg);
 }
 
