@@ -40,7 +40,9 @@ void softiov_destroy(struct softiov *s);
 /*
  * Applies a new configuration (SIGHUP): policies, num-vfs, added and removed devices and roots are
  * changed live; what cannot be (workers, total-vfs, mtu, queues of a device in use) is refused with
- * the reason and nothing changes. 0 or -errno.
+ * the reason and nothing changes. Only when the system has no memory or files left for what passed
+ * all checks, the rest is applied nevertheless. Sockets' settings hold for those made afterwards.
+ * 0 or -errno.
  */
 int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX]);
 

@@ -52,6 +52,7 @@ struct eth_device {
 struct root_entry {
 	struct root_entry *next;
 	char name[CONFIG_NAME_MAX];
+	unsigned vectors; /* as configured; 0: default */
 	struct root *root;
 };
 
@@ -75,7 +76,11 @@ void eth_device_destroy(struct eth_device *dev);
 struct eth_device *eth_device_find(struct softiov *s, const char *name);
 struct eth_function *eth_function_find(struct softiov *s, const char *name);
 int eth_device_set_num_vfs(struct eth_device *dev, uint16_t num, bool force, char why[WHY_MAX]);
-/* What a VF's policy is, whether it exists or not. */
+/* Whether it would be refused; changes nothing. */
+int eth_device_check_num_vfs(struct eth_device *dev, uint16_t num, bool force, char why[WHY_MAX]);
+/* True when another function of the device has, or will have, this address. */
+bool eth_device_mac_taken(const struct eth_device *dev, unsigned vf, const uint8_t mac[ETH_ALEN]);
+/* What a VF's policy is, whether it exists or not. -EEXIST: its new MAC is another's. */
 int eth_device_set_vf_policy(struct eth_device *dev, unsigned vf, const struct net_policy *policy);
 
 /* eth_function.c */

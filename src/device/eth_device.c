@@ -255,10 +255,9 @@ static int check_shrink(struct eth_device *dev, uint16_t num, char why[WHY_MAX])
 	return 0;
 }
 
-int eth_device_set_num_vfs(struct eth_device *dev, uint16_t num, bool force, char why[WHY_MAX])
+int eth_device_check_num_vfs(struct eth_device *dev, uint16_t num, bool force, char why[WHY_MAX])
 {
 	struct eth_pf *pf = &dev->pfs[0];
-	int r;
 
 	if (pf->root[0])
 		return why_set(why, -EBUSY,
@@ -268,11 +267,16 @@ int eth_device_set_num_vfs(struct eth_device *dev, uint16_t num, bool force, cha
 	if (num > dev->cfg.total_vfs)
 		return why_set(why, -ERANGE, "%s: num-vfs %u exceeds total-vfs %u", dev->cfg.name,
 			       num, dev->cfg.total_vfs);
-	if (!force) {
-		r = check_shrink(dev, num, why);
-		if (r)
-			return r;
-	}
+	return force ? 0 : check_shrink(dev, num, why);
+}
+
+int eth_device_set_num_vfs(struct eth_device *dev, uint16_t num, bool force, char why[WHY_MAX])
+{
+	struct eth_pf *pf = &dev->pfs[0];
+	int r = eth_device_check_num_vfs(dev, num, force, why);
+
+	if (r)
+		return r;
 	r = pci_pf_set_num_vfs(virtio_net_function(pf->fn->net), num);
 	if (r)
 		return why_set(why, r, "%s: cannot set num-vfs to %u: %s", dev->cfg.name, num,
@@ -281,10 +285,34 @@ int eth_device_set_num_vfs(struct eth_device *dev, uint16_t num, bool force, cha
 	return 0;
 }
 
+static bool has_mac(const struct eth_function *fn, const uint8_t mac[ETH_ALEN])
+{
+	return fn && !memcmp(net_port_policy(virtio_net_port(fn->net))->mac, mac, ETH_ALEN);
+}
+
+bool eth_device_mac_taken(const struct eth_device *dev, unsigned vf, const uint8_t mac[ETH_ALEN])
+{
+	for (unsigned i = 0; i < dev->n_pfs; i++) {
+		if (has_mac(dev->pfs[i].fn, mac))
+			return true;
+	}
+	for (unsigned i = 0; i < dev->cfg.total_vfs; i++) {
+		if (i == vf)
+			continue;
+		if (!memcmp(dev->policies[i].mac, mac, ETH_ALEN) || has_mac(dev->vfs[i], mac))
+			return true;
+	}
+	return false;
+}
+
 int eth_device_set_vf_policy(struct eth_device *dev, unsigned vf, const struct net_policy *policy)
 {
 	int r;
 
+	/* The switch knows the VFs that exist; one that comes later must not fail for its MAC. */
+	if (memcmp(policy->mac, dev->policies[vf].mac, ETH_ALEN) &&
+	    eth_device_mac_taken(dev, vf, policy->mac))
+		return -EEXIST;
 	if (dev->vfs[vf]) {
 		r = virtio_net_set_policy(dev->vfs[vf]->net, policy);
 		if (r)

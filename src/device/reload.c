@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A new configuration while running. Decide first, then do: nothing changes before the last check
- * has passed, but for making new devices, which is undone if it fails.
+ * A new configuration while running, in three steps: look at everything that could be refused; make
+ * what is new, which is undone if it fails; only then take away what is gone and change what stays.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -50,6 +50,8 @@ static const char *frozen_change(const struct config_device *a, const struct con
 		return "mtu";
 	if (a->speed_mbps != b->speed_mbps)
 		return "speed";
+	if (a->admin_strict != b->admin_strict)
+		return "admin-strict";
 	if (a->packed != b->packed || a->features_off != b->features_off)
 		return "virtio features";
 	if (memcmp(a->mac, b->mac, sizeof(a->mac)))
@@ -85,10 +87,35 @@ static int check_roots_of(const struct eth_device *dev, const struct config *cfg
 	return r;
 }
 
-static int check_kept(const struct eth_device *dev, const struct config *cfg,
+static int check_macs(const struct eth_device *dev, const struct config_device *dc,
+		      char why[WHY_MAX])
+{
+	for (unsigned i = 0; i < dc->n_vfs; i++) {
+		unsigned vf = dc->vfs[i].index;
+		const struct net_policy *p = &dc->vfs[i].policy;
+
+		if (p->mac_by_admin && memcmp(p->mac, dev->policies[vf].mac, ETH_ALEN) &&
+		    eth_device_mac_taken(dev, vf, p->mac))
+			return why_set(why, -EEXIST,
+				       "%s: vf%u: another function has its new mac now; give that "
+				       "one another first, or restart the daemon",
+				       dc->name, vf);
+	}
+	return 0;
+}
+
+/* Whether the number of VFs is to change; the guest's kernel governs it where num-vfs is absent. */
+static bool resizes(const struct eth_device *dev, const struct config_device *dc)
+{
+	return dc->num_vfs >= 0 &&
+	       dc->num_vfs != pci_pf_num_vfs(virtio_net_function(dev->pfs[0].fn->net));
+}
+
+static int check_kept(struct eth_device *dev, const struct config *cfg,
 		      const struct config_device *dc, char why[WHY_MAX])
 {
 	const char *what = frozen_change(&dev->cfg, dc);
+	int r;
 
 	if (what)
 		return why_set(why, -EBUSY,
@@ -102,7 +129,12 @@ static int check_kept(const struct eth_device *dev, const struct config *cfg,
 				       "%s: queues of vf%u cannot change while it exists", dc->name,
 				       vf->index);
 	}
-	return check_roots_of(dev, cfg, dc, why);
+	r = check_roots_of(dev, cfg, dc, why);
+	if (!r)
+		r = check_macs(dev, dc, why);
+	if (!r && resizes(dev, dc))
+		r = eth_device_check_num_vfs(dev, dc->num_vfs, false, why);
+	return r;
 }
 
 static int check_removed(struct eth_device *dev, char why[WHY_MAX])
@@ -120,6 +152,22 @@ static int check_removed(struct eth_device *dev, char why[WHY_MAX])
 	return 0;
 }
 
+/* cfg NULL: it is to go. */
+static int check_root(const struct root_entry *e, const struct config_root *cfg, char why[WHY_MAX])
+{
+	struct vfu_server_status st;
+
+	root_get_status(e->root, &st);
+	if (!cfg && st.connected)
+		return why_set(why, -EBUSY, "%s: cannot be removed, process %d is attached",
+			       e->name, (int)st.pid);
+	if (cfg && cfg->vectors != e->vectors)
+		return why_set(why, -EBUSY,
+			       "%s: vectors cannot change while running; restart the daemon",
+			       e->name);
+	return 0;
+}
+
 static int check(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 {
 	int r = 0;
@@ -132,14 +180,8 @@ static int check(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 
 		r = dc ? check_kept(dev, cfg, dc, why) : check_removed(dev, why);
 	}
-	for (struct root_entry *e = s->roots; !r && e; e = e->next) {
-		struct vfu_server_status st;
-
-		root_get_status(e->root, &st);
-		if (!find_root(cfg, e->name) && st.connected)
-			r = why_set(why, -EBUSY, "%s: cannot be removed, process %d is attached",
-				    e->name, (int)st.pid);
-	}
+	for (struct root_entry *e = s->roots; !r && e; e = e->next)
+		r = check_root(e, find_root(cfg, e->name), why);
 	return r;
 }
 
@@ -190,6 +232,7 @@ static int apply_kept(struct eth_device *dev, const struct config_device *dc, ch
 
 	net_switch_set_ageing(dev->sw, dc->ageing_s);
 	dev->cfg.ageing_s = dc->ageing_s;
+	dev->cfg.socket = dc->socket; /* for VFs that come from now on */
 	for (unsigned i = 0; i < dc->n_vfs; i++) {
 		const struct config_vf *vf = &dc->vfs[i];
 		struct net_policy policy = vf->policy;
@@ -202,57 +245,75 @@ static int apply_kept(struct eth_device *dev, const struct config_device *dc, ch
 		if (r)
 			return why_set(why, r, "%s/vf%u: %s", dc->name, vf->index, strerror(-r));
 	}
-	if (dc->num_vfs >= 0 &&
-	    dc->num_vfs != pci_pf_num_vfs(virtio_net_function(dev->pfs[0].fn->net)))
+	if (resizes(dev, dc))
 		return eth_device_set_num_vfs(dev, dc->num_vfs, false, why);
 	return 0;
 }
 
-static int append_new(struct softiov *s, const struct config *cfg, struct eth_device *added,
-		      char why[WHY_MAX])
+/* A new device's PFs: those of new roots come with these, those of others are hot-plugged. */
+static int plug_new(struct softiov *s, const struct config_root *root, struct eth_device *added,
+		    char why[WHY_MAX])
 {
-	struct eth_device **tail = &s->devices;
 	int r = 0;
 
-	while (*tail)
-		tail = &(*tail)->next;
-	*tail = added;
-	for (unsigned i = 0; !r && i < cfg->n_roots; i++) {
-		if (!roots_find(s, cfg->roots[i].name))
-			r = roots_create(s, &cfg->roots[i], why);
+	if (!roots_find(s, root->name))
+		return roots_create(s, root, why);
+	for (struct eth_device *dev = added; !r && dev; dev = dev->next) {
+		for (unsigned i = 0; !r && i < root->n_devices; i++) {
+			if (!strcmp(root->devices[i].device, dev->cfg.name))
+				r = softiov_root_plug(s, root->name, dev->cfg.name, why);
+		}
 	}
+	return r;
+}
+
+/* Makes everything that is new, or nothing. */
+static int add_new(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
+{
+	struct eth_device **devices = &s->devices, *added = NULL;
+	struct root_entry **roots = &s->roots;
+	int r = add_devices(s, cfg, &added, why);
+
+	while (*devices)
+		devices = &(*devices)->next;
+	while (*roots)
+		roots = &(*roots)->next;
+	*devices = added;
+	for (unsigned i = 0; !r && i < cfg->n_roots; i++)
+		r = plug_new(s, &cfg->roots[i], added, why);
 	for (struct eth_device *dev = added; !r && dev; dev = dev->next) {
 		if (dev->cfg.num_vfs > 0)
 			r = eth_device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
+	}
+	if (!r)
+		return 0;
+	while (*roots)
+		roots_destroy(s, *roots);
+	while (*devices) {
+		struct eth_device *dev = *devices;
+
+		*devices = dev->next;
+		eth_device_destroy(dev);
 	}
 	return r;
 }
 
 int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 {
-	struct eth_device *added = NULL;
 	int r = check(s, cfg, why);
 
+	if (!r)
+		r = add_new(s, cfg, why);
 	if (r)
 		return r;
-	r = add_devices(s, cfg, &added, why);
-	if (r) {
-		while (added) {
-			struct eth_device *dev = added;
-
-			added = dev->next;
-			eth_device_destroy(dev);
-		}
-		return r;
-	}
 	remove_gone(s, cfg);
-	for (struct eth_device *dev = s->devices; !r && dev; dev = dev->next)
-		r = apply_kept(dev, find_device(cfg, dev->cfg.name), why);
-	if (r) {
-		char rest[WHY_MAX];
+	/* What fails here is for want of memory or files; the other devices still get theirs. */
+	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+		char other[WHY_MAX];
+		int err = apply_kept(dev, find_device(cfg, dev->cfg.name), r ? other : why);
 
-		append_new(s, cfg, added, rest);
-		return r;
+		if (!r)
+			r = err;
 	}
-	return append_new(s, cfg, added, why);
+	return r;
 }

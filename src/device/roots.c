@@ -85,6 +85,7 @@ int roots_create(struct softiov *s, const struct config_root *cfg, char why[WHY_
 	if (!e)
 		return why_set(why, -ENOMEM, "%s: out of memory", cfg->name);
 	snprintf(e->name, sizeof(e->name), "%s", cfg->name);
+	e->vectors = cfg->vectors;
 	r = open_root(s, cfg, &e->root);
 	if (r) {
 		free(e);

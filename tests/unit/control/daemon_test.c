@@ -308,6 +308,94 @@ static void reload_applies_or_says_why_not(void **state)
 	json_decref(list);
 }
 
+static long long vlan_of(const char *name)
+{
+	json_t *list = CLI_JSON("show", "functions", name);
+	long long vlan = json_integer_value(json_object_get(named(list, name), "vlan"));
+
+	json_decref(list);
+	return vlan;
+}
+
+/* Refused reloads, for what is seen in the file and for what fails when it is made. */
+static void a_refused_reload_changes_nothing(void **state)
+{
+	char text[1024], mac[24], path[128];
+	json_t *list = CLI_JSON("show", "functions", "nic0");
+
+	snprintf(mac, sizeof(mac), "%s",
+		 json_string_value(json_object_get(named(list, "nic0/vf1"), "mac")));
+	json_decref(list);
+	snprintf(text, sizeof(text),
+		 "devices:\n"
+		 "  nic0: {type: ethernet, total-vfs: 8, num-vfs: 1,\n"
+		 "         vfs: {0: {vlan: 300}, 5: {mac: \"%s\"}}}\n"
+		 "  nic1: {type: ethernet, total-vfs: 4}\n"
+		 "roots: {host0: {devices: [nic1]}}\n",
+		 mac);
+	write_config(text);
+	assert_int_equal(CLI("reload"), 1);
+	expect("nic0: vf5: another function has its new mac now");
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8, vfs: {0: {vlan: 300}}}\n"
+		     "  nic1: {type: ethernet, total-vfs: 4, admin-strict: on}\n"
+		     "roots: {host0: {devices: [nic1]}}\n");
+	assert_int_equal(CLI("reload"), 1);
+	expect("nic1: admin-strict cannot change while running; restart the daemon");
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8, vfs: {0: {vlan: 300}}}\n"
+		     "  nic1: {type: ethernet, total-vfs: 4}\n"
+		     "roots: {host0: {devices: [nic1], vectors: 9}}\n");
+	assert_int_equal(CLI("reload"), 1);
+	expect("host0: vectors cannot change while running");
+	/* Something in the way of a new root's socket. */
+	snprintf(path, sizeof(path), "%s/softiov/host1.sock", xdg);
+	assert_int_equal(mkdir(path, 0755), 0);
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8, num-vfs: 1, vfs: {0: {vlan: 300}}}\n"
+		     "  nic2: {type: ethernet, total-vfs: 4}\n"
+		     "  nic3: {type: ethernet, num-vfs: 2}\n"
+		     "roots: {host1: {devices: [nic2]}}\n");
+	assert_int_equal(CLI("reload"), 1);
+	expect("host1: cannot make its socket");
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(vlan_of("nic0/vf0"), 200);
+	list = CLI_JSON("show", "functions");
+	assert_non_null(named(list, "nic0/vf2"));
+	assert_non_null(named(list, "nic1/pf"));
+	json_decref(list);
+	assert_int_equal(CLI("lspci", "nic3/vf0"), 1);
+	assert_int_equal(CLI("lspci", "host1"), 1);
+}
+
+/* A new device comes into a root that is there already; a gone one leaves. */
+static void reload_plugs_new_devices_into_old_roots(void **state)
+{
+	json_t *list;
+
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8, num-vfs: 3,\n"
+		     "         vfs: {0: {mac: \"02:00:00:00:00:10\", vlan: 200},\n"
+		     "               5: {mac: \"02:00:00:00:00:15\"}}}\n"
+		     "  nic1: {type: ethernet, total-vfs: 4}\n"
+		     "  nic2: {type: ethernet, total-vfs: 4}\n"
+		     "roots: {host0: {devices: [nic1, nic2]}}\n");
+	assert_int_equal(CLI("reload"), 0);
+	list = CLI_JSON("show", "roots");
+	assert_int_equal(json_integer_value(json_object_get(named(list, "host0"), "devices")), 2);
+	json_decref(list);
+	/* The MAC of a VF that does not exist yet is its own all the same. */
+	assert_int_equal(CLI("vf", "set", "nic0/vf1", "mac", "02:00:00:00:00:15"), 1);
+	expect("another function of nic0 has that MAC");
+	write_config("devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 8}\n"
+		     "  nic1: {type: ethernet, total-vfs: 4}\n"
+		     "roots: {host0: {devices: [nic1]}}\n");
+	assert_int_equal(CLI("reload"), 0);
+	assert_int_equal(CLI("lspci", "nic2/pf"), 1);
+	assert_int_equal(CLI("lspci", "nic1/pf"), 0);
+}
+
 static void a_second_daemon_is_refused(void **state)
 {
 	const char *const argv[] = {softiovd, "-c", config, NULL};
@@ -408,6 +496,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(lspci_dumps_all_views),
 		cmocka_unit_test(attach_args_name_the_socket),
 		cmocka_unit_test(reload_applies_or_says_why_not),
+		cmocka_unit_test(a_refused_reload_changes_nothing),
+		cmocka_unit_test(reload_plugs_new_devices_into_old_roots),
 		cmocka_unit_test(a_second_daemon_is_refused),
 		cmocka_unit_test(a_directory_of_another_user_is_refused),
 		cmocka_unit_test(check_and_help_start_nothing),
