@@ -166,13 +166,20 @@ static void say_too_long(struct client *c)
 	free(reply);
 }
 
+/* Lines beyond a wakeup's share are in our buffer, where epoll does not see them. */
+static bool lines_wait(const struct client *c)
+{
+	return c->in.consumed < c->in.len && c->in.scanned < c->in.len;
+}
+
 static int client_event(sd_event_source *source, int fd, uint32_t events, void *opaque)
 {
 	struct client *c = opaque;
 	int ret = 0;
 
-	/* With replies outstanding nothing new is read: a client cannot make the daemon hoard. */
-	if (events & EPOLLIN && !c->out)
+	/* With replies or lines outstanding nothing new is read: a client cannot make the daemon
+	 * hoard, and one that has said its last is still answered. */
+	if (events & EPOLLIN && !c->out && !lines_wait(c))
 		ret = read_some(c);
 	if (!ret)
 		ret = run_lines(c);
@@ -185,8 +192,7 @@ static int client_event(sd_event_source *source, int fd, uint32_t events, void *
 		return 0;
 	}
 	sd_event_source_set_io_events(source, ret == -EAGAIN ? EPOLLOUT : EPOLLIN);
-	/* Lines beyond this wakeup's share are in our buffer, where epoll does not see them. */
-	if (!ret && c->in.consumed < c->in.len && c->in.scanned < c->in.len)
+	if (!ret && lines_wait(c))
 		sd_event_source_set_io_events(source, EPOLLIN | EPOLLOUT);
 	return 0;
 }

@@ -485,6 +485,25 @@ static void the_control_socket_stands_rough_clients(void **state)
 	close(idle);
 }
 
+/* More than one turn's share, from a client that then says no more: each is answered. */
+static void every_request_of_a_long_list_is_answered(void **state)
+{
+	static const char one[] = "{\"id\":7,\"method\":\"version\"}\n";
+	char buf[100 * 400], *p = buf;
+	unsigned answers = 0;
+	int fd = connect_control();
+
+	for (unsigned i = 0; i < 100; i++)
+		p = stpcpy(p, one);
+	assert_int_equal(write(fd, buf, (size_t)(p - buf)), p - buf);
+	shutdown(fd, SHUT_WR);
+	for (ssize_t got; (got = read(fd, buf, sizeof(buf))) > 0;)
+		for (ssize_t i = 0; i < got; i++)
+			answers += buf[i] == '\n';
+	close(fd);
+	assert_int_equal(answers, 100);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +521,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_directory_of_another_user_is_refused),
 		cmocka_unit_test(check_and_help_start_nothing),
 		cmocka_unit_test(the_control_socket_stands_rough_clients),
+		cmocka_unit_test(every_request_of_a_long_list_is_answered),
 	};
 
 	if (argc != 3) {
