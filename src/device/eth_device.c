@@ -265,8 +265,10 @@ int eth_device_check_num_vfs(struct eth_device *dev, uint16_t num, bool force, c
 			       "sriov_numvfs there",
 			       dev->cfg.name, pf->root);
 	if (num > dev->cfg.total_vfs)
-		return why_set(why, -ERANGE, "%s: num-vfs %u exceeds total-vfs %u", dev->cfg.name,
-			       num, dev->cfg.total_vfs);
+		return why_set(why, -ERANGE,
+			       "%s: num-vfs %u exceeds total-vfs %u; raise that in the "
+			       "configuration and start the daemon again",
+			       dev->cfg.name, num, dev->cfg.total_vfs);
 	return force ? 0 : check_shrink(dev, num, why);
 }
 
