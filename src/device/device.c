@@ -3,7 +3,6 @@
 #include "device/device.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,16 +11,6 @@
 #include "util/log.h"
 
 #define AGE_INTERVAL_US 1000000
-
-int why_set(char why[WHY_MAX], int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, WHY_MAX, fmt, ap);
-	va_end(ap);
-	return err;
-}
 
 static int age_tick(sd_event_source *source, uint64_t usec, void *opaque)
 {
