@@ -504,6 +504,48 @@ static void every_request_of_a_long_list_is_answered(void **state)
 	assert_int_equal(answers, 100);
 }
 
+/* A daemon whose guest lets go at the third request; ends with how many there were. */
+static void serve_unplugs(int listen_fd)
+{
+	static const char busy[] = "{\"id\":1,\"error\":{\"code\":-16,\"message\":\"asked\"}}\n";
+	static const char done[] = "{\"id\":1,\"result\":{}}\n";
+
+	alarm(30);
+	for (unsigned i = 0; i < 3; i++) {
+		const char *reply = i < 2 ? busy : done;
+		int fd = accept(listen_fd, NULL, NULL);
+		char buf[512];
+
+		if (fd < 0 || read(fd, buf, sizeof(buf)) <= 0 ||
+		    write(fd, reply, strlen(reply)) != (ssize_t)strlen(reply))
+			_exit(1);
+		close(fd);
+	}
+	_exit(0);
+}
+
+static void root_unplug_waits_for_the_guest(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int status, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char fake[64];
+	pid_t pid;
+
+	snprintf(fake, sizeof(fake), "%s/fake", dir);
+	assert_int_equal(mkdir(fake, 0755), 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/control.sock", fake);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	pid = fork();
+	if (!pid)
+		serve_unplugs(fd);
+	close(fd);
+	assert_int_equal(CLI("-s", fake, "root", "unplug", "host0", "nic1"), 0);
+	expect("nic1 is in use; the guest in host0 was asked to let go: waiting");
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +563,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_directory_of_another_user_is_refused),
 		cmocka_unit_test(check_and_help_start_nothing),
 		cmocka_unit_test(the_control_socket_stands_rough_clients),
+		cmocka_unit_test(root_unplug_waits_for_the_guest),
 		cmocka_unit_test(every_request_of_a_long_list_is_answered),
 	};
 
