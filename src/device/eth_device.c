@@ -249,8 +249,9 @@ static int check_shrink(struct eth_device *dev, uint16_t num, char why[WHY_MAX])
 		if (info.endpoint.connected)
 			return why_set(why, -EBUSY,
 				       "%s is attached to process %d; detach it there first, or "
-				       "say --force to take it away",
-				       info.name, (int)info.endpoint.pid);
+				       "take it away with `softiov device set %s num-vfs %u "
+				       "--force`",
+				       info.name, (int)info.endpoint.pid, dev->cfg.name, num);
 	}
 	return 0;
 }
