@@ -172,9 +172,10 @@ void worker_add(struct worker *w, struct poller *p)
  */
 static bool unkick(struct worker *w, struct poller *p)
 {
-	struct poller *next = atomic_load(&p->kick_next), *at = p;
+	struct poller *at = atomic_load(&w->kicks), *next;
 
-	if (atomic_compare_exchange_strong(&w->kicks, &at, next))
+	/* Its link means something only from when it was seen on the list. */
+	if (at == p && atomic_compare_exchange_strong(&w->kicks, &at, atomic_load(&p->kick_next)))
 		return true;
 	for (; at; at = next) {
 		next = atomic_load(&at->kick_next);
