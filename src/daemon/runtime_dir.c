@@ -44,8 +44,9 @@ static int make_dir(const char *dir)
 	}
 	if (st.st_uid && st.st_uid != geteuid()) {
 		errno = EPERM;
-		return refuse(dir, "it belongs to another user, who could replace sockets: give one of "
-				   "your own with --runtime-dir");
+		return refuse(dir,
+			      "it belongs to another user, who could replace sockets: give one of "
+			      "your own with --runtime-dir");
 	}
 	if (st.st_mode & S_IWOTH) {
 		errno = EPERM;

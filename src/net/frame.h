@@ -13,13 +13,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NET_HEAD_MAX   128 /* bytes of head copied from the sender at most */
-#define NET_HEAD_ROOM  16  /* room before it for two VLAN tags */
-#define NET_FRAME_MAX  (65536 + 64) /* bytes, a GSO frame with its headers and tags */
-#define NET_SEGS_MAX   64  /* pieces of the rest; a longer chain is coalesced by the port */
-#define NET_BURST      32
-#define NET_BURST_COST (256 << 10) /* a source ends its burst here, see net_frame_cost() */
-#define NET_OWN_SEGS   3   /* pieces that a frame can describe by itself, see net_frame.own */
+#define NET_HEAD_MAX	 128	      /* bytes of head copied from the sender at most */
+#define NET_HEAD_ROOM	 16	      /* room before it for two VLAN tags */
+#define NET_FRAME_MAX	 (65536 + 64) /* bytes, a GSO frame with its headers and tags */
+#define NET_SEGS_MAX	 64 /* pieces of the rest; a longer chain is coalesced by the port */
+#define NET_BURST	 32
+#define NET_BURST_COST	 (256 << 10) /* a source ends its burst here, see net_frame_cost() */
+#define NET_OWN_SEGS	 3    /* pieces that a frame can describe by itself, see net_frame.own */
 #define NET_GSO_SEGS_MAX 2048 /* frames that one GSO frame may become (no amplification) */
 
 struct net_seg {
@@ -33,8 +33,8 @@ struct net_seg {
 enum net_gso { NET_GSO_NONE = 0, NET_GSO_TCPV4 = 1, NET_GSO_TCPV6 = 4, NET_GSO_UDP_L4 = 5 };
 
 struct net_offload {
-	bool needs_csum;  /* checksum at csum_start + csum_offset is the pseudo-header's */
-	bool data_valid;  /* checksum was verified by somebody trusted */
+	bool needs_csum; /* checksum at csum_start + csum_offset is the pseudo-header's */
+	bool data_valid; /* checksum was verified by somebody trusted */
 	bool gso_ecn;
 	uint8_t gso_type; /* enum net_gso */
 	uint16_t gso_size;
@@ -43,16 +43,17 @@ struct net_offload {
 };
 
 struct net_frame {
-	uint32_t len;       /* whole frame, bytes, without FCS */
-	uint16_t head_len;  /* bytes in head[]: min(len, NET_HEAD_MAX) at first */
-	uint16_t head_off;  /* head starts at head_buf + head_off */
+	uint32_t len;	   /* whole frame, bytes, without FCS */
+	uint16_t head_len; /* bytes in head[]: min(len, NET_HEAD_MAX) at first */
+	uint16_t head_off; /* head starts at head_buf + head_off */
 	uint16_t nsegs;
 	struct net_offload offload;
-	bool not_taken;      /* deliver() sets it on each frame it did not take, so that the port's
-				byte counters are exact; see net_port_ops */
+	bool not_taken; /* deliver() sets it on each frame it did not take, so that the port's
+			   byte counters are exact; see net_port_ops */
 	const struct net_seg *segs; /* the remaining len - head_len bytes */
 	uint8_t head_buf[NET_HEAD_ROOM + NET_HEAD_MAX];
-	struct net_seg own[NET_OWN_SEGS]; /* segs points here once bytes were pulled into the head */
+	struct net_seg
+		own[NET_OWN_SEGS]; /* segs points here once bytes were pulled into the head */
 };
 
 static inline uint8_t *net_frame_head(struct net_frame *f)
@@ -66,8 +67,8 @@ static inline const uint8_t *net_frame_chead(const struct net_frame *f)
 }
 
 /*
- * What a valid frame may cost its worker at most, in bytes copied or the like: by its length, by the
- * segments it may be cut into, and by the number of its receivers, which is only guessed. The
+ * What a valid frame may cost its worker at most, in bytes copied or the like: by its length, by
+ * the segments it may be cut into, and by the number of its receivers, which is only guessed. The
  * worker's other pollers wait, and so do other senders to the same receiver, while a burst is
  * delivered; so a burst is bounded by this as well as by its frames.
  */
@@ -124,11 +125,11 @@ int net_frame_segment(const struct net_frame *f, bool csum,
 
 /* Hash input of the frame for RSS and flow tables. */
 struct net_flow {
-	uint8_t l3;        /* 0, 4 or 6 */
-	uint8_t l4;        /* 0, IPPROTO_TCP or IPPROTO_UDP (not for fragments) */
+	uint8_t l3; /* 0, 4 or 6 */
+	uint8_t l4; /* 0, IPPROTO_TCP or IPPROTO_UDP (not for fragments) */
 	uint16_t l3_off, l4_off;
 	uint8_t saddr[16], daddr[16]; /* first 4 bytes for IPv4 */
-	uint16_t sport, dport;        /* network order */
+	uint16_t sport, dport;	      /* network order */
 };
 void net_frame_flow(const struct net_frame *f, struct net_flow *flow);
 

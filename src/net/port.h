@@ -25,7 +25,7 @@
 struct net_switch;
 struct net_port;
 
-#define NET_VLANS 4096
+#define NET_VLANS	4096
 #define NET_FILTER_MACS 64 /* unicast and multicast each, as a driver may ask */
 
 enum net_port_kind { NET_PORT_FUNCTION, NET_PORT_UPLINK };
@@ -35,16 +35,16 @@ enum net_link { NET_LINK_AUTO, NET_LINK_ENABLE, NET_LINK_DISABLE };
  * receives), "tx" is what the owner sent, as `ip -s link` on the VM would say. */
 enum net_drop {
 	NET_DROP_TX_SPOOF_MAC,
-	NET_DROP_TX_SPOOF_VLAN,  /* tagged frame on a port-VLAN or non-trunk port */
+	NET_DROP_TX_SPOOF_VLAN, /* tagged frame on a port-VLAN or non-trunk port */
 	NET_DROP_TX_LINK_DOWN,
-	NET_DROP_TX_MALFORMED,   /* shorter than a header, oversize, bad offload fields */
-	NET_DROP_TX_NO_DEST,     /* nobody is to receive it */
-	NET_DROP_RX_NO_BUFFER,   /* the receiver supplied no buffers */
+	NET_DROP_TX_MALFORMED, /* shorter than a header, oversize, bad offload fields */
+	NET_DROP_TX_NO_DEST,   /* nobody is to receive it */
+	NET_DROP_RX_NO_BUFFER, /* the receiver supplied no buffers */
 	NET_DROP_RX_LINK_DOWN,
-	NET_DROP_RX_NOT_READY,   /* no driver, or queue in reset */
-	NET_DROP_RX_TOO_BIG,     /* exceeds the receiver's buffers or MTU */
+	NET_DROP_RX_NOT_READY,	 /* no driver, or queue in reset */
+	NET_DROP_RX_TOO_BIG,	 /* exceeds the receiver's buffers or MTU */
 	NET_DROP_RX_BAD_OFFLOAD, /* could not be segmented for this receiver */
-	NET_DROP_RX_RATE,        /* a queue between threads was full */
+	NET_DROP_RX_RATE,	 /* a queue between threads was full */
 	NET_DROP_REASONS,
 };
 const char *net_drop_name(enum net_drop reason); /* "tx-spoof-mac", … */
@@ -61,15 +61,15 @@ uint64_t net_port_stats_tx_dropped(const struct net_port_stats *s);
 /* Administrator's policy. */
 struct net_policy {
 	uint8_t mac[ETH_ALEN];
-	bool mac_by_admin;    /* set by configuration or `vf set`: the guest may not change it
-				 unless trusted */
-	bool spoof_check;     /* default true for VFs */
-	bool trust;           /* default false for VFs, true for a PF */
+	bool mac_by_admin; /* set by configuration or `vf set`: the guest may not change it
+			      unless trusted */
+	bool spoof_check;  /* default true for VFs */
+	bool trust;	   /* default false for VFs, true for a PF */
 	enum net_link link;
-	uint16_t vlan;        /* port VLAN; 0: none */
-	uint8_t vlan_qos;     /* 0..7 */
-	uint16_t vlan_proto;  /* 0x8100 or 0x88a8 */
-	bool trunk_enabled;   /* only tags in trunk pass (and untagged frames) */
+	uint16_t vlan;	     /* port VLAN; 0: none */
+	uint8_t vlan_qos;    /* 0..7 */
+	uint16_t vlan_proto; /* 0x8100 or 0x88a8 */
+	bool trunk_enabled;  /* only tags in trunk pass (and untagged frames) */
 	uint8_t trunk[NET_VLANS / 8];
 };
 void net_policy_init(struct net_policy *p);
@@ -127,7 +127,7 @@ void net_port_destroy(struct net_port *port);
 
 void *net_port_opaque(const struct net_port *port);
 const char *net_port_name(const struct net_port *port);
-const struct net_policy *net_port_policy(const struct net_port *port);      /* control */
+const struct net_policy *net_port_policy(const struct net_port *port); /* control */
 /* -EEXIST: another port of the switch has this MAC; -EINVAL: multicast or zero MAC, bad VLAN. */
 int net_port_set_policy(struct net_port *port, const struct net_policy *policy);
 void net_port_set_filter(struct net_port *port, const struct net_filter *filter);
@@ -147,7 +147,7 @@ bool net_port_link_up(const struct net_port *port); /* any thread */
 void net_port_input(struct net_port *port, struct net_frame *frames, unsigned n);
 
 void net_port_count_drop(struct net_port *port, enum net_drop reason, unsigned n); /* worker */
-void net_port_get_stats(const struct net_port *port, struct net_port_stats *out); /* any */
+void net_port_get_stats(const struct net_port *port, struct net_port_stats *out);  /* any */
 void net_port_clear_stats(struct net_port *port);
 
 #endif

@@ -26,15 +26,15 @@ struct net_uplink_forward {
 struct net_uplink_config {
 	enum net_uplink_type type;
 	/* tap */
-	char name[16];     /* interface; created when it does not exist (needs CAP_NET_ADMIN) */
-	unsigned queues;   /* 1..16 */
-	unsigned mtu;      /* 0: leave */
+	char name[16];	 /* interface; created when it does not exist (needs CAP_NET_ADMIN) */
+	unsigned queues; /* 1..16 */
+	unsigned mtu;	 /* 0: leave */
 	/* user */
-	char net[50];      /* "10.0.2.0/24" default */
-	char net6[50];     /* "fd00::/64" default; "none" disables */
+	char net[50];  /* "10.0.2.0/24" default */
+	char net6[50]; /* "fd00::/64" default; "none" disables */
 	char hostname[64];
-	bool host_loopback; /* the gateway address reaches the host's own 127.0.0.1; off unless asked
-			       for, since guests are not trusted with what listens there */
+	bool host_loopback; /* the gateway address reaches the host's own 127.0.0.1; off unless
+			       asked for, since guests are not trusted with what listens there */
 	unsigned n_forwards;
 	struct net_uplink_forward forwards[NET_UPLINK_FORWARDS_MAX];
 };

@@ -30,7 +30,6 @@ struct log_limit {
 };
 
 /* Logs at WARN unless the same limit logged within the last 5 s. */
-void log_guest(struct log_limit *limit, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_guest(struct log_limit *limit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

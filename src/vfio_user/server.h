@@ -40,8 +40,8 @@ struct vfu_io_fd {
 struct vfu_server_ops {
 	/*
 	 * A client connected: called at accept, before anything is read. Returns 0 to take it;
-	 * -errno refuses it, with the reason in why (logged; the client is told the errno). The server
-	 * then attaches the function to the client's dma_space.
+	 * -errno refuses it, with the reason in why (logged; the client is told the errno). The
+	 * server then attaches the function to the client's dma_space.
 	 */
 	int (*attach)(void *opaque, pid_t pid, uid_t uid, char *why, size_t why_len);
 	/* The connection ended and the function was detached (and so reset). */
