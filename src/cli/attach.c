@@ -127,14 +127,9 @@ char *attach_cloud_hypervisor(const char *name, const char *kind, const char *so
 	fprintf(f, "# cloud-hypervisor. For several functions: one --user-device, then socket=… "
 		   "socket=…\n");
 	put_note(name, kind, f);
-	fprintf(f, "--memory size=1G,shared=on \\\n--user-device ");
-	if (shell_safe(socket)) {
-		fprintf(f, "socket=%s\n", socket);
-	} else {
-		fputs("socket=", f);
-		put_word(socket, f);
-		fputc('\n', f);
-	}
+	fprintf(f, "--memory size=1G,shared=on \\\n--user-device socket=");
+	put_word(socket, f);
+	fputc('\n', f);
 	fclose(f);
 	return text;
 }

@@ -323,11 +323,6 @@ struct pci_function *virtio_device_function(struct virtio_device *vd)
 	return vd->fn;
 }
 
-struct virtio_device *virtio_device_of(const struct pci_function *fn)
-{
-	return pci_function_opaque(fn);
-}
-
 void *virtio_device_opaque(const struct virtio_device *vd)
 {
 	return vd->desc.opaque;

@@ -83,7 +83,6 @@ int virtio_device_create(const struct virtio_device_desc *desc, struct virtio_de
 void virtio_device_destroy(struct virtio_device *vd);
 
 struct pci_function *virtio_device_function(struct virtio_device *vd);
-struct virtio_device *virtio_device_of(const struct pci_function *fn);
 void *virtio_device_opaque(const struct virtio_device *vd);
 uint64_t virtio_device_features(const struct virtio_device *vd); /* negotiated; any thread */
 uint8_t virtio_device_status(const struct virtio_device *vd);
