@@ -10,8 +10,6 @@
 #include "net/uplink.h"
 #include "root/root.h"
 
-#define FUNCTION_NAME_MAX (CONFIG_NAME_MAX + 12)
-
 struct eth_device;
 struct eth_pf;
 
