@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dma/dma.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -10,10 +11,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include "dma/sigbus.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/util.h"
+#include "worker/mailbox.h"
 #include "worker/worker.h"
 
 /* Views replaced by a mere map are freed together, so that most maps need not synchronise. */
@@ -30,13 +34,20 @@
 
 /* A whole file, mapped once. */
 struct mapping {
-	uint8_t *base; /* NULL: free slot */
+	uint8_t *base;
 	uint64_t len;
 	dev_t dev;
 	ino_t ino;
 	bool writable;
-	uint32_t refs; /* regions */
+	uint32_t refs; /* regions, and pins that outlive theirs */
 	int slot;      /* of the SIGBUS registry */
+};
+
+/* A pin as it is allocated: once its region is gone it keeps the mapping. */
+struct linger {
+	struct dma_pin pin;
+	struct linger *next;
+	struct mapping *mapping;
 };
 
 struct dma_space {
@@ -45,8 +56,10 @@ struct dma_space {
 	const struct dma_remote_ops *ops;
 	void *opaque;
 	/* below: the control thread's own */
-	struct mapping mappings[DMA_FILES_MAX];
-	uint64_t va; /* sum of their len */
+	struct mapping *mappings[DMA_FILES_MAX];
+	uint64_t va; /* sum of their len, and of what lingers */
+	struct linger *lingers;
+	struct dma_space *next_dead; /* destroyed but for what lingers */
 	struct dma_view *retired[RETIRED_MAX];
 	struct dma_view *spare[RETIRED_MAX];
 	unsigned n_retired, n_spare;
@@ -233,48 +246,52 @@ static int check_file(int fd, uint32_t prot, uint64_t offset, uint64_t size, str
 	return faults_may_hang(fd) ? -EINVAL : 0;
 }
 
-static struct mapping *mapping_lookup(struct dma_space *s, const struct stat *st, bool writable)
+static bool mapping_is(const struct mapping *m, const struct stat *st, bool writable)
 {
-	struct mapping *m;
-
-	for (m = s->mappings; m < s->mappings + DMA_FILES_MAX; m++) {
-		if (m->base && m->dev == st->st_dev && m->ino == st->st_ino &&
-		    m->writable == writable)
-			return m;
-	}
-	return NULL;
+	return m && m->dev == st->st_dev && m->ino == st->st_ino && m->writable == writable;
 }
 
-static struct mapping *mapping_free_slot(struct dma_space *s)
+/* Its index, or DMA_FILES_MAX. */
+static uint32_t mapping_lookup(struct dma_space *s, const struct stat *st, bool writable)
 {
-	struct mapping *m;
+	uint32_t i = 0;
 
-	for (m = s->mappings; m < s->mappings + DMA_FILES_MAX; m++) {
-		if (!m->base)
-			return m;
-	}
-	return NULL;
+	while (i < DMA_FILES_MAX && !mapping_is(s->mappings[i], st, writable))
+		i++;
+	return i;
 }
 
-/* Fills *m but does not count it in s->va. */
+static uint32_t mapping_free_slot(struct dma_space *s)
+{
+	uint32_t i = 0;
+
+	while (i < DMA_FILES_MAX && s->mappings[i])
+		i++;
+	return i;
+}
+
 static int mapping_open(struct dma_space *s, int fd, const struct stat *st, bool writable,
-			struct mapping *m)
+			struct mapping **out)
 {
 	int prot = PROT_READ | (writable ? PROT_WRITE : 0), r;
+	struct mapping *m = malloc(sizeof(*m));
 	void *base;
 
+	if (!m)
+		return -ENOMEM;
 	base = mmap(NULL, (size_t)st->st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (base == MAP_FAILED && (errno == EPERM || errno == EACCES))
-		return -EACCES; /* EPERM: sealed against writing */
-	if (base == MAP_FAILED)
-		return errno == ENODEV ? -EINVAL : -ENOMEM;
+	if (base == MAP_FAILED) {
+		/* EPERM: sealed against writing */
+		r = errno == EPERM || errno == EACCES ? -EACCES
+		    : errno == ENODEV		      ? -EINVAL
+						      : -ENOMEM;
+		goto err_free;
+	}
 	/* A core dump of the daemon is no place for a guest's memory. */
 	madvise(base, (size_t)st->st_size, MADV_DONTDUMP);
 	r = sigbus_register(base, (size_t)st->st_size, &s->broken);
-	if (r < 0) {
-		munmap(base, (size_t)st->st_size);
-		return r;
-	}
+	if (r < 0)
+		goto err_unmap;
 	*m = (struct mapping){
 		.base = base,
 		.len = (uint64_t)st->st_size,
@@ -283,15 +300,123 @@ static int mapping_open(struct dma_space *s, int fd, const struct stat *st, bool
 		.writable = writable,
 		.slot = r,
 	};
+	s->va += m->len;
+	*out = m;
 	return 0;
+
+err_unmap:
+	munmap(base, (size_t)st->st_size);
+err_free:
+	free(m);
+	return r;
 }
 
 /* Nobody else uses it any more. */
-static void mapping_close(struct mapping *m)
+static void mapping_unref(struct dma_space *s, struct mapping *m, uint32_t refs)
 {
+	m->refs -= refs;
+	if (m->refs)
+		return;
+	for (uint32_t i = 0; i < DMA_FILES_MAX; i++) {
+		if (s->mappings[i] == m)
+			s->mappings[i] = NULL;
+	}
+	s->va -= m->len;
 	sigbus_unregister(m->slot);
 	munmap(m->base, m->len);
-	m->base = NULL;
+	free(m);
+}
+
+/* ---- pins ---- */
+
+/* In a pin's state: its region is gone, and the last holder says so. */
+#define PIN_LINGERS 0x80000000u
+
+static struct dma_space *dead_spaces; /* control */
+
+static void reap(struct dma_space *s)
+{
+	struct linger **p = &s->lingers;
+
+	while (*p) {
+		struct linger *l = *p;
+
+		if (atomic_load(&l->pin.state) != PIN_LINGERS) {
+			p = &l->next;
+			continue;
+		}
+		*p = l->next;
+		mapping_unref(s, l->mapping, 1);
+		free(l);
+	}
+}
+
+static void reap_run(struct mailbox_work *work)
+{
+	struct dma_space **p = &dead_spaces;
+
+	while (*p) {
+		struct dma_space *s = *p;
+
+		reap(s);
+		if (s->lingers) {
+			p = &s->next_dead;
+			continue;
+		}
+		*p = s->next_dead;
+		free(s);
+	}
+}
+
+static struct mailbox_work reap_work = {.run = reap_run};
+
+void dma_unpin(struct dma_pin *pin)
+{
+	if (atomic_fetch_sub(&pin->state, 1) == (PIN_LINGERS | 1))
+		mailbox_post(&reap_work);
+}
+
+static struct dma_pin *pin_new(void)
+{
+	/* A line of its own: workers write it. */
+	struct linger *l = aligned_alloc(CACHE_LINE, CACHE_LINE);
+
+	static_assert(sizeof(*l) <= CACHE_LINE, "one line");
+	if (!l)
+		return NULL;
+	memset(l, 0, sizeof(*l));
+	return &l->pin;
+}
+
+/* When waiting for this space's pins must end; 0: at once, as some hang already. */
+static uint64_t drain_deadline(struct dma_space *s)
+{
+	reap(s);
+	return s->lingers ? 0 : clock_now_ns() + DMA_DRAIN_MS * NS_PER_MS;
+}
+
+/*
+ * Nobody can pin the region any more. Waits until nobody does, or until the deadline; then whoever
+ * still does keeps the mapping, of which one reference passes over. Returns whether the reference
+ * is the caller's still.
+ */
+static bool pin_end(struct dma_space *s, struct dma_pin *pin, struct mapping *m, uint64_t deadline)
+{
+	const struct timespec nap = {.tv_nsec = 100 * NS_PER_US};
+	struct linger *l = container_of(pin, struct linger, pin);
+
+	while (atomic_load(&pin->state) && clock_now_ns() < deadline)
+		nanosleep(&nap, NULL);
+	if (!atomic_load(&pin->state)) {
+		free(l);
+		return true;
+	}
+	l->mapping = m;
+	l->next = s->lingers;
+	s->lingers = l;
+	if (!(atomic_fetch_or(&pin->state, PIN_LINGERS) & ~PIN_LINGERS))
+		mailbox_post(&reap_work);
+	return false;
 }
 
 /* ---- map ---- */
@@ -319,65 +444,96 @@ static int publish_with(struct dma_space *s, const struct dma_region *region, in
 	return 0;
 }
 
+/* What grows gets new pins; the old ones, in the order of regions, belong to the old memory. */
+static struct dma_pin **pins_replace(struct dma_view *v, uint32_t index, uint32_t n)
+{
+	struct dma_pin **old = calloc(n, sizeof(*old)), *pin;
+	uint32_t i, k = 0;
+
+	for (i = 0; old && i < v->n; i++) {
+		if (v->regions[i].mapping != index)
+			continue;
+		pin = pin_new();
+		if (!pin)
+			break;
+		old[k++] = v->regions[i].pin;
+		v->regions[i].pin = pin;
+	}
+	if (old && k == n)
+		return old;
+	for (i = 0; k && i < v->n; i++) {
+		if (v->regions[i].mapping == index && k--)
+			free(v->regions[i].pin);
+	}
+	free(old);
+	return NULL;
+}
+
 /*
  * The file has grown beyond its mapping: maps it anew, moves all regions over, and unmaps the old
  * one when nobody uses it.
  */
-static int mapping_grow(struct dma_space *s, struct mapping *m, int fd, const struct stat *st)
+static int mapping_grow(struct dma_space *s, uint32_t index, int fd, const struct stat *st)
 {
 	struct dma_view *old = own_view(s), *v;
-	struct mapping grown, gone = *m;
-	uint32_t i, index = (uint32_t)(m - s->mappings);
-	int r;
+	struct mapping *gone = s->mappings[index], *grown;
+	uint32_t i, n = gone->refs, done = 0;
+	struct dma_pin **pins;
+	uint64_t deadline;
+	int r = -ENOMEM;
 
-	if (s->va - m->len + (uint64_t)st->st_size > DMA_SPACE_VA_MAX)
+	for (struct linger *l = s->lingers; l; l = l->next)
+		n -= l->mapping == gone;
+	if (s->va - gone->len + (uint64_t)st->st_size > DMA_SPACE_VA_MAX)
 		return -ENOMEM;
 	v = view_alloc(s, old->n);
 	if (!v)
 		return -ENOMEM;
-	r = mapping_open(s, fd, st, m->writable, &grown);
-	if (r) {
-		free(v);
-		return r;
-	}
 	memcpy(v->regions, old->regions, (size_t)old->n * sizeof(old->regions[0]));
+	pins = pins_replace(v, index, n);
+	if (!pins)
+		goto err_view;
+	r = mapping_open(s, fd, st, gone->writable, &grown);
+	if (r)
+		goto err_pins;
 	for (i = 0; i < v->n; i++) {
 		if (v->regions[i].mapping == index)
-			v->regions[i].ptr = grown.base + (v->regions[i].ptr - m->base);
+			v->regions[i].ptr = grown->base + (v->regions[i].ptr - gone->base);
 	}
-	grown.refs = m->refs;
-	s->va += grown.len - m->len;
-	*m = grown;
+	grown->refs = n;
+	s->mappings[index] = grown;
 	publish(s, v);
 	synchronize(s);
-	mapping_close(&gone);
+	deadline = drain_deadline(s);
+	for (i = 0; i < n; i++)
+		done += pin_end(s, pins[i], gone, deadline);
+	if (done)
+		mapping_unref(s, gone, done);
+	free(pins);
 	return 0;
+
+err_pins:
+	for (i = 0; i < v->n; i++) {
+		if (v->regions[i].mapping == index)
+			free(v->regions[i].pin);
+	}
+	free(pins);
+err_view:
+	free(v);
+	return r;
 }
 
 static int mapping_new(struct dma_space *s, int fd, const struct stat *st, bool writable,
-		       struct mapping **out)
+		       uint32_t *index)
 {
-	struct mapping *m = mapping_free_slot(s);
-	int r;
+	uint32_t i = mapping_free_slot(s);
 
-	if (!m)
+	if (i == DMA_FILES_MAX)
 		return -ENOSPC;
 	if (!range_ok(s->va, (uint64_t)st->st_size, DMA_SPACE_VA_MAX))
 		return -ENOMEM;
-	r = mapping_open(s, fd, st, writable, m);
-	if (r)
-		return r;
-	s->va += m->len;
-	*out = m;
-	return 0;
-}
-
-static void mapping_unref(struct dma_space *s, struct mapping *m)
-{
-	if (--m->refs)
-		return;
-	s->va -= m->len;
-	mapping_close(m);
+	*index = i;
+	return mapping_open(s, fd, st, writable, &s->mappings[i]);
 }
 
 static int map_file(struct dma_space *s, struct dma_region *region, int fd, uint64_t offset, int at)
@@ -385,24 +541,36 @@ static int map_file(struct dma_space *s, struct dma_region *region, int fd, uint
 	bool writable = region->prot & DMA_PROT_WRITE;
 	struct mapping *m;
 	struct stat st;
+	uint32_t i;
 	int r;
 
+	reap(s);
 	r = check_file(fd, region->prot, offset, region->size, &st);
 	if (r)
 		return r;
-	m = mapping_lookup(s, &st, writable);
-	if (!m)
-		r = mapping_new(s, fd, &st, writable, &m);
-	else if (!range_ok(offset, region->size, m->len))
-		r = mapping_grow(s, m, fd, &st);
+	region->pin = pin_new();
+	if (!region->pin)
+		return -ENOMEM;
+	i = mapping_lookup(s, &st, writable);
+	if (i == DMA_FILES_MAX)
+		r = mapping_new(s, fd, &st, writable, &i);
+	else if (!range_ok(offset, region->size, s->mappings[i]->len))
+		r = mapping_grow(s, i, fd, &st);
 	if (r)
-		return r;
+		goto err;
+	m = s->mappings[i];
 	region->ptr = m->base + offset;
-	region->mapping = (uint32_t)(m - s->mappings);
+	region->mapping = i;
 	m->refs++;
+	/* mapping_grow() may have published another view, of the same regions. */
 	r = publish_with(s, region, at);
-	if (r)
-		mapping_unref(s, m); /* the region was never visible */
+	if (r) {
+		mapping_unref(s, m, 1); /* the region was never visible */
+		goto err;
+	}
+	return 0;
+err:
+	free(region->pin);
 	return r;
 }
 
@@ -434,39 +602,50 @@ int dma_space_map(struct dma_space *s, uint64_t iova, uint64_t size, uint32_t pr
 
 /* ---- unmap ---- */
 
+static void region_end(struct dma_space *s, const struct dma_region *r, uint64_t deadline)
+{
+	struct mapping *m;
+
+	if (r->mapping == MAPPING_REMOTE)
+		return;
+	m = s->mappings[r->mapping];
+	if (pin_end(s, r->pin, m, deadline))
+		mapping_unref(s, m, 1);
+}
+
 int dma_space_unmap(struct dma_space *s, uint64_t iova, uint64_t size)
 {
 	struct dma_view *old = own_view(s), *v;
-	uint32_t at = lower_bound(old, iova), mapping;
+	uint32_t at = lower_bound(old, iova);
+	struct dma_region gone;
 
 	if (at == old->n || old->regions[at].iova != iova || old->regions[at].size != size)
 		return -ENOENT;
 	v = view_alloc(s, old->n - 1);
 	if (!v)
 		return -ENOMEM;
-	mapping = old->regions[at].mapping;
+	gone = old->regions[at];
 	memcpy(v->regions, old->regions, (size_t)at * sizeof(v->regions[0]));
 	memcpy(v->regions + at, old->regions + at + 1,
 	       (old->n - 1 - (size_t)at) * sizeof(v->regions[0]));
 	publish(s, v);
 	synchronize(s);
-	if (mapping != MAPPING_REMOTE)
-		mapping_unref(s, &s->mappings[mapping]);
+	region_end(s, &gone, drain_deadline(s));
 	return 0;
 }
 
 void dma_space_unmap_all(struct dma_space *s)
 {
-	struct mapping *m;
+	struct dma_view *old = atomic_exchange(&s->view, &empty_view);
+	uint64_t deadline;
 
-	publish(s, &empty_view);
 	synchronize(s);
 	free_spare(s);
-	for (m = s->mappings; m < s->mappings + DMA_FILES_MAX; m++) {
-		if (m->base)
-			mapping_close(m);
-	}
-	s->va = 0;
+	deadline = drain_deadline(s);
+	for (uint32_t i = 0; i < old->n; i++)
+		region_end(s, &old->regions[i], deadline);
+	if (old != &empty_view)
+		free(old);
 }
 
 /* ---- space ---- */
@@ -493,7 +672,16 @@ void dma_space_destroy(struct dma_space *s)
 	if (dma_space_broken(s))
 		log_warn("%s: a file of guest memory was truncated while in use", s->name);
 	dma_space_unmap_all(s);
-	free(s);
+	if (!s->lingers) {
+		free(s);
+		return;
+	}
+	log_warn("%s: transfers to its memory are still under way; it is kept until they end",
+		 s->name);
+	s->next_dead = dead_spaces;
+	dead_spaces = s;
+	/* The last one may have ended meanwhile. */
+	mailbox_post(&reap_work);
 }
 
 uint32_t dma_space_count(const struct dma_space *s)

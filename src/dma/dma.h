@@ -44,10 +44,23 @@ struct dma_remote_ops {
 	int (*write)(void *opaque, uint64_t iova, const void *buf, size_t len);
 };
 
+/*
+ * Keeps a region's memory where it is while something slower than a poll() works on it (storage).
+ * Unmapping waits DMA_DRAIN_MS for the pins of the region, so that a client whose unmap is answered
+ * sees no late write; if they are not gone by then (a backend that hangs) the unmap is answered all
+ * the same, but the pointers stay good until the last pin goes. A space that was found hanging is
+ * not waited for again while it hangs.
+ */
+struct dma_pin {
+	_Atomic uint32_t state; /* holders; private */
+};
+#define DMA_DRAIN_MS 300
+
 struct dma_region {
 	uint64_t iova;
 	uint64_t size;
-	uint8_t *ptr; /* NULL: remote */
+	uint8_t *ptr;	     /* NULL: remote */
+	struct dma_pin *pin; /* NULL: remote */
 	uint32_t prot;
 	uint32_t mapping; /* index of the file mapping that backs it; private */
 };
@@ -81,7 +94,8 @@ void dma_space_destroy(struct dma_space *s);
 int dma_space_map(struct dma_space *s, uint64_t iova, uint64_t size, uint32_t prot, int fd,
 		  uint64_t offset);
 
-/* Removes the region that matches exactly. -ENOENT if none does, -ENOMEM. Synchronises. Control. */
+/* Removes the region that matches exactly. -ENOENT if none does, -ENOMEM. Synchronises, and waits
+ * for pins (struct dma_pin). Control. */
 int dma_space_unmap(struct dma_space *s, uint64_t iova, uint64_t size);
 void dma_space_unmap_all(struct dma_space *s);
 
@@ -96,6 +110,16 @@ const struct dma_view *dma_view_get(const struct dma_space *s);
 
 /* The region that holds iova, or NULL. Any thread. */
 const struct dma_region *dma_view_find(const struct dma_view *v, uint64_t iova);
+
+/* Pins a mapped region of a view got in the same poll(). Any thread. One locked instruction. */
+static inline struct dma_pin *dma_region_pin(const struct dma_region *r)
+{
+	atomic_fetch_add_explicit(&r->pin->state, 1, memory_order_relaxed);
+	return r->pin;
+}
+
+/* Lets go of it; from then on the pointers may be bad. Any thread. */
+void dma_unpin(struct dma_pin *pin);
 
 /* The same where *hint did not help. */
 void *dma_view_segment_slow(const struct dma_view *v, uint64_t iova, uint64_t *len, uint32_t prot,
