@@ -221,6 +221,12 @@ enum pci_owner_kind pci_function_owner(const struct pci_function *fn);
 struct dma_space *pci_function_dma(const struct pci_function *fn);
 
 unsigned pci_function_num_vectors(const struct pci_function *fn);
+/*
+ * Gives the function n vectors from now on, 1 to as many as it was created with (an NVMe secondary
+ * controller's interrupt resources): MSI-X Table Size, table and PBA follow. -EINVAL; -EBUSY while
+ * an endpoint's client has the function, who read the size once, or MSI-X is enabled.
+ */
+int pci_function_set_vectors(struct pci_function *fn, uint16_t n);
 /* Endpoint mode: installs (or with -1 removes) the eventfd of a vector, delivering a pending
  * interrupt at once. Takes ownership of fd; the old one is closed after quiescence. */
 void pci_irq_set_fd(struct pci_function *fn, unsigned vector, int fd);

@@ -55,6 +55,7 @@ int pci_msix_create(struct pci_function *fn)
 		return -ENOMEM;
 	for (unsigned i = 0; i < m->vectors; i++)
 		atomic_init(&fn->vec[i].fd, -1);
+	fn->vectors_max = m->vectors;
 	pci_msix_reset(fn);
 	return 0;
 }
@@ -241,6 +242,25 @@ void pci_msix_detach(struct pci_function *fn)
 unsigned pci_function_num_vectors(const struct pci_function *fn)
 {
 	return fn->desc.msix.vectors;
+}
+
+int pci_function_set_vectors(struct pci_function *fn, uint16_t n)
+{
+	uint8_t *flags = fn->cfg + fn->msix_cap + PCI_MSIX_FLAGS;
+
+	if (!fn->msix_cap || !n || n > fn->vectors_max)
+		return -EINVAL;
+	if (n == fn->desc.msix.vectors)
+		return 0;
+	if (fn->att.kind == PCI_OWNER_ENDPOINT || (control(fn) & PCI_MSIX_FLAGS_ENABLE))
+		return -EBUSY;
+	/* Table entries of a vector that comes back are as after a reset. */
+	pci_msix_reset(fn);
+	fn->desc.msix.vectors = n;
+	put_le16(flags, (uint16_t)((control(fn) & ~PCI_MSIX_FLAGS_QSIZE) | (n - 1)));
+	/* What a reset restores, too. */
+	memcpy(fn->init + fn->msix_cap + PCI_MSIX_FLAGS, flags, 2);
+	return 0;
 }
 
 struct pci_irq_vector *pci_irq_vector(struct pci_function *fn, unsigned vector)

@@ -61,6 +61,7 @@ struct pci_function {
 	struct pci_attachment att;
 
 	struct pci_irq_vector *vec;
+	uint16_t vectors_max;			   /* as created; desc.msix.vectors: now */
 	_Atomic(struct pci_function *) irq_parent; /* not NULL: vec[].fd are its vectors */
 	_Atomic bool irq_drop; /* root mode with MSI-X disabled: no message, no pending bit */
 

@@ -493,6 +493,42 @@ static void no_interrupt_is_lost_while_eventfds_are_swapped(void **state)
 	close(mine);
 }
 
+static unsigned table_size(void)
+{
+	return (rd(m.pf, BUS, find_cap(m.pf, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS, 2) &
+		PCI_MSIX_FLAGS_QSIZE) +
+	       1;
+}
+
+static void vectors_can_be_fewer_than_created(void **state)
+{
+	const uint16_t max = (uint16_t)pci_function_num_vectors(m.pf);
+
+	assert_int_equal(table_size(), max);
+	assert_int_equal(pci_function_set_vectors(m.pf, 0), -EINVAL);
+	assert_int_equal(pci_function_set_vectors(m.pf, max + 1), -EINVAL);
+	assert_int_equal(pci_function_set_vectors(m.pf, 1), 0);
+	assert_int_equal(pci_function_num_vectors(m.pf), 1);
+	assert_int_equal(table_size(), 1);
+	pci_function_reset(m.pf, PCI_RESET_FLR);
+	assert_int_equal(table_size(), 1);
+	attach_root();
+	assert_int_equal(pci_function_set_vectors(m.pf, 2), 0);
+	msix_control(PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(pci_function_set_vectors(m.pf, 1), -EBUSY);
+	program(1, 2, false);
+	wr(m.pf, BUS, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_irq_raise(m.pf, 1);
+	assert_int_equal(drain(root_fds[2]), 1);
+	pci_function_detach(m.pf);
+	model_attach(m.pf, PCI_OWNER_ENDPOINT);
+	/* Its client read the size at attach. */
+	assert_int_equal(pci_function_set_vectors(m.pf, max), -EBUSY);
+	pci_function_detach(m.pf);
+	assert_int_equal(pci_function_set_vectors(m.pf, max), 0);
+	assert_int_equal(table_size(), max);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -514,6 +550,7 @@ int main(void)
 		T(memory_is_gone_in_d3hot),
 		T(no_interrupt_is_lost_while_vectors_are_masked),
 		T(no_interrupt_is_lost_while_eventfds_are_swapped),
+		T(vectors_can_be_fewer_than_created),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
