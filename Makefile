@@ -38,7 +38,7 @@ build: setup ## build the programs and the tests into build/
 	@ninja -C $(BUILD) -j$(NINJA_JOBS)
 
 vm: setup ## fetch QEMU, a guest kernel and a guest system into build/vm
-	@tools/vm-fetch
+	@tools/vm-fetch --storage
 
 test: build vm ## everything: layers, unit, protocol and VM tests
 	@tools/run-tests --layers --meson $(BUILD) --vm $(if $(T),-k $(T))

@@ -291,11 +291,16 @@ def kvm_works(patience=15):
         return good
 
 
-def storage_initramfs():
-    """The initramfs with fio and nvme-cli behind it; fetched when first asked for."""
-    path = os.path.join(VMDIR, "initramfs-storage.cpio")
+def fetched(name):
+    """The path of what tools/vm-fetch --storage makes; fetched when first asked for."""
     subprocess.run([harness.TOP + "/tools/vm-fetch", "--storage"], check=True,
                    stdin=subprocess.DEVNULL)
+    return os.path.join(VMDIR, name)
+
+
+def storage_initramfs():
+    """The initramfs with fio and nvme-cli behind it."""
+    path = fetched("initramfs-storage.cpio")
     parts = [os.path.join(VMDIR, p) for p in ("initramfs.cpio", "storage.cpio")]
     if not os.path.exists(path) or os.stat(path).st_mtime < max(os.stat(p).st_mtime for p in parts):
         with open(path + ".new", "wb") as out:
@@ -321,10 +326,11 @@ class VM:
     storage      fio and nvme-cli in the guest
     extra        more QEMU arguments
     kernel_args  more of the kernel's command line; "softiov.skip=virtio_net,vmd" leaves modules out
+    firmware     "bios" or "uefi": QEMU loads no kernel, the firmware boots from a disk that it finds
     """
 
     def __init__(self, name, vcpus=1, mem=None, vfio_user=(), share=True, spare=2, port="",
-                 user_net=False, storage=False, extra=(), kernel_args=""):
+                 user_net=False, storage=False, extra=(), kernel_args="", firmware=None):
         self.name = name
         self.scope = harness.scope()
         self.dead = False
@@ -336,7 +342,8 @@ class VM:
         self.ports = len(devices) + spare + (1 if user_net else 0)
         self.taken = {}
         mem = mem or ("512M" if storage else "256M")
-        args = self.machine(vcpus, mem, share, storage, kernel_args)
+        args = self.base(vcpus, mem, share) + self.firmware(firmware) if firmware else \
+            self.machine(vcpus, mem, share, storage, kernel_args)
         for n in range(self.ports):
             args += ["-device", "pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,slot=%d,io-reserve=0%s"
                      % (n, n + 1, n + 1, "," + port if port else "")]
@@ -391,6 +398,16 @@ class VM:
         return args + ["-kernel", VMDIR + "/vmlinuz", "-initrd", initrd, "-append",
                        "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "
                        "cryptomgr.notests softiov.name=%s %s" % (self.name, kernel_args)]
+
+    def firmware(self, kind):
+        """QEMU's arguments for a machine that boots by itself."""
+        if kind == "bios":
+            return []
+        code = fetched("OVMF_CODE_4M.fd")
+        variables = self.scope.logfile(self.name + ".OVMF_VARS.fd")
+        shutil.copyfile(os.path.join(VMDIR, "OVMF_VARS_4M.fd"), variables)
+        return ["-drive", "if=pflash,format=raw,readonly=on,file=" + code,
+                "-drive", "if=pflash,format=raw,file=" + variables]
 
     def vfio_user_device(self, props, ident, bus):
         props = dict(props)
