@@ -142,6 +142,20 @@ int daemon_stop(struct daemon_run *d)
 	return got == d->pid && !status ? 0 : -1;
 }
 
+void daemon_kill(struct daemon_run *d)
+{
+	kill(d->pid, SIGKILL);
+	waitpid(d->pid, NULL, 0);
+	nftw(d->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+bool daemon_lives(const struct daemon_run *d)
+{
+	siginfo_t si = {0};
+
+	return !waitid(P_PID, (id_t)d->pid, &si, WEXITED | WNOHANG | WNOWAIT) && !si.si_pid;
+}
+
 /* CPU time of a thread, if its name is the one wanted (NULL: any). */
 static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 {

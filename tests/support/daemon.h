@@ -6,6 +6,7 @@
 #ifndef TESTS_SUPPORT_DAEMON_H
 #define TESTS_SUPPORT_DAEMON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,10 @@ int daemon_start(struct daemon_run *d, const char *softiovd, const char *config,
 /* Ends it by SIGTERM and removes the directory. 0 when it ended cleanly, else -1, the log on
  * stderr. */
 int daemon_stop(struct daemon_run *d);
+/* Ends it by SIGKILL, at once, and removes the directory. */
+void daemon_kill(struct daemon_run *d);
+/* Whether it still runs. */
+bool daemon_lives(const struct daemon_run *d);
 /* Path of a function's or root's socket, such as "nic0/vf3" or "host0"; valid until the next
  * call but three. */
 const char *daemon_socket(const struct daemon_run *d, const char *name);
