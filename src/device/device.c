@@ -10,38 +10,40 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define AGE_INTERVAL_US 1000000
+#define TICK_INTERVAL_US 1000000
 
-static int age_tick(sd_event_source *source, uint64_t usec, void *opaque)
+static int tick(sd_event_source *source, uint64_t usec, void *opaque)
 {
 	struct softiov *s = opaque;
 
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next)
-		net_switch_age(dev->sw);
-	sd_event_source_set_time(source, usec + AGE_INTERVAL_US);
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
+		if (dev->ops->tick)
+			dev->ops->tick(dev);
+	}
+	sd_event_source_set_time(source, usec + TICK_INTERVAL_US);
 	return 0;
 }
 
-static int start_ageing(struct softiov *s)
+static int start_ticking(struct softiov *s)
 {
 	uint64_t now;
 	int r = sd_event_now(s->event, CLOCK_MONOTONIC, &now);
 
 	if (r < 0)
 		return r;
-	r = sd_event_add_time(s->event, &s->age_timer, CLOCK_MONOTONIC, now + AGE_INTERVAL_US,
-			      AGE_INTERVAL_US, age_tick, s);
+	r = sd_event_add_time(s->event, &s->tick_timer, CLOCK_MONOTONIC, now + TICK_INTERVAL_US,
+			      TICK_INTERVAL_US, tick, s);
 	if (r < 0)
 		return r;
-	return sd_event_source_set_enabled(s->age_timer, SD_EVENT_ON);
+	return sd_event_source_set_enabled(s->tick_timer, SD_EVENT_ON);
 }
 
 static int create_devices(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 {
-	struct eth_device **tail = &s->devices;
+	struct device **tail = &s->devices;
 
 	for (unsigned i = 0; i < cfg->n_devices; i++) {
-		int r = eth_device_create(s, cfg, i, tail, why);
+		int r = device_create(s, cfg, i, tail, why);
 
 		if (r)
 			return r;
@@ -52,11 +54,11 @@ static int create_devices(struct softiov *s, const struct config *cfg, char why[
 
 static int enable_vfs(struct softiov *s, char why[WHY_MAX])
 {
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
 		int r = 0;
 
 		if (dev->cfg.num_vfs > 0)
-			r = eth_device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
+			r = device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
 		if (r)
 			return r;
 	}
@@ -86,7 +88,7 @@ int softiov_create(sd_event *event, const struct config *cfg, const char *runtim
 		r = enable_vfs(s, why);
 	if (r)
 		goto err;
-	r = start_ageing(s);
+	r = start_ticking(s);
 	if (r < 0) {
 		why_set(why, r, "cannot start a timer: %s", strerror(-r));
 		goto err;
@@ -100,15 +102,15 @@ err:
 
 void softiov_destroy(struct softiov *s)
 {
-	if (s->age_timer)
-		sd_event_source_disable_unref(s->age_timer);
+	if (s->tick_timer)
+		sd_event_source_disable_unref(s->tick_timer);
 	while (s->roots)
 		roots_destroy(s, s->roots);
 	while (s->devices) {
-		struct eth_device *dev = s->devices;
+		struct device *dev = s->devices;
 
 		s->devices = dev->next;
-		eth_device_destroy(dev);
+		device_destroy(dev);
 	}
 	if (s->pool)
 		worker_pool_destroy(s->pool);
@@ -116,54 +118,34 @@ void softiov_destroy(struct softiov *s)
 	free(s);
 }
 
-static unsigned count_vfs(const struct eth_device *dev)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < dev->cfg.total_vfs; i++)
-		n += dev->vfs[i] != NULL;
-	return n;
-}
-
 void softiov_for_each_device(struct softiov *s,
 			     void (*cb)(void *opaque, const struct device_info *), void *opaque)
 {
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
-		struct device_info info = {
-			.name = dev->cfg.name,
-			.type = "ethernet",
-			.total_vfs = dev->cfg.total_vfs,
-			.num_vfs = count_vfs(dev),
-			.mtu = dev->cfg.mtu,
-			.speed_mbps = dev->cfg.speed_mbps,
-			.queue_pairs = dev->cfg.queue_pairs,
-			.uplink = &dev->cfg.uplink,
-			.uplink_port = dev->uplink ? net_uplink_port(dev->uplink) : NULL,
-			.net_switch = dev->sw,
-			.pfs = dev->n_pfs,
-		};
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
+		struct device_info info;
 
+		device_get_info(dev, &info);
 		cb(opaque, &info);
 	}
 }
 
-static void tell(struct eth_function *fn, void (*cb)(void *opaque, const struct function_info *),
+static void tell(struct function *fn, void (*cb)(void *opaque, const struct function_info *),
 		 void *opaque)
 {
 	struct function_info info;
 
-	eth_function_info(fn, &info);
+	function_get_info(fn, &info);
 	cb(opaque, &info);
 }
 
 void softiov_for_each_function(struct softiov *s, const char *device,
 			       void (*cb)(void *opaque, const struct function_info *), void *opaque)
 {
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
 		if (device && strcmp(device, dev->cfg.name))
 			continue;
 		for (unsigned i = 0; i < dev->n_pfs; i++) {
-			struct eth_pf *pf = &dev->pfs[i];
+			struct pf *pf = &dev->pfs[i];
 
 			tell(pf->fn, cb, opaque);
 			for (unsigned v = pf->first_vf; v < pf->first_vf + pf->share; v++) {
@@ -204,11 +186,11 @@ void softiov_for_each_root(struct softiov *s, void (*cb)(void *opaque, const str
 
 int softiov_function(struct softiov *s, const char *name, struct function_info *out)
 {
-	struct eth_function *fn = eth_function_find(s, name);
+	struct function *fn = function_find(s, name);
 
 	if (!fn)
 		return -ENOENT;
-	eth_function_info(fn, out);
+	function_get_info(fn, out);
 	return 0;
 }
 
@@ -225,12 +207,12 @@ const char *softiov_runtime_dir(const struct softiov *s)
 int softiov_set_num_vfs(struct softiov *s, const char *device, uint16_t num_vfs, bool force,
 			char why[WHY_MAX])
 {
-	struct eth_device *dev = eth_device_find(s, device);
+	struct device *dev = device_find(s, device);
 
 	if (!dev)
 		return why_set(why, -ENOENT, "there is no device %s; see `softiov show devices`",
 			       device);
-	return eth_device_set_num_vfs(dev, num_vfs, force, why);
+	return device_set_num_vfs(dev, num_vfs, force, why);
 }
 
 static int no_function(const char *name, char why[WHY_MAX])
@@ -241,15 +223,17 @@ static int no_function(const char *name, char why[WHY_MAX])
 int softiov_set_policy(struct softiov *s, const char *function, const struct net_policy *policy,
 		       char why[WHY_MAX])
 {
-	struct eth_function *fn = eth_function_find(s, function);
+	struct function *fn = function_find(s, function);
 	int r;
 
 	if (!fn)
 		return no_function(function, why);
-	if (fn->vf < 0)
-		r = virtio_net_set_policy(fn->net, policy);
-	else
-		r = eth_device_set_vf_policy(fn->dev, fn->vf, policy);
+	if (fn->dev->cfg.type != DEVICE_ETHERNET)
+		return why_set(why, -EOPNOTSUPP,
+			       "%s has no port on a switch: mac, vlan, trust and link-state are "
+			       "for functions of Ethernet devices",
+			       function);
+	r = eth_set_policy(fn, policy);
 	if (r == -EEXIST)
 		return why_set(why, r, "%s: another function of %s has that MAC", function,
 			       fn->dev->cfg.name);
@@ -261,7 +245,7 @@ int softiov_set_policy(struct softiov *s, const char *function, const struct net
 int softiov_disconnect(struct softiov *s, const char *name, char why[WHY_MAX])
 {
 	struct root_entry *root = roots_find(s, name);
-	struct eth_function *fn = eth_function_find(s, name);
+	struct function *fn = function_find(s, name);
 
 	if (root)
 		root_disconnect(root->root);

@@ -28,43 +28,20 @@ static const struct config_root *find_root(const struct config *cfg, const char 
 	return NULL;
 }
 
-static bool same_uplink(const struct net_uplink_config *a, const struct net_uplink_config *b)
-{
-	return a->type == b->type && !strcmp(a->name, b->name) && a->queues == b->queues &&
-	       a->mtu == b->mtu && !strcmp(a->net, b->net) && !strcmp(a->net6, b->net6) &&
-	       !strcmp(a->hostname, b->hostname) && a->host_loopback == b->host_loopback &&
-	       a->n_forwards == b->n_forwards &&
-	       !memcmp(a->forwards, b->forwards, a->n_forwards * sizeof(a->forwards[0]));
-}
-
 /* The first setting that differs and cannot change under a running device; NULL: none. */
-static const char *frozen_change(const struct config_device *a, const struct config_device *b)
+static const char *frozen_change(const struct device *dev, const struct config_device *dc)
 {
-	if (a->total_vfs != b->total_vfs)
+	if (dev->cfg.type != dc->type)
+		return "type";
+	if (dev->cfg.total_vfs != dc->total_vfs)
 		return "total-vfs";
-	if (a->queue_pairs != b->queue_pairs)
-		return "queues";
-	if (a->queue_size != b->queue_size)
-		return "queue-size";
-	if (a->mtu != b->mtu)
-		return "mtu";
-	if (a->speed_mbps != b->speed_mbps)
-		return "speed";
-	if (a->admin_strict != b->admin_strict)
-		return "admin-strict";
-	if (a->packed != b->packed || a->features_off != b->features_off)
-		return "virtio features";
-	if (memcmp(a->mac, b->mac, sizeof(a->mac)))
-		return "mac";
-	if (!same_uplink(&a->uplink, &b->uplink))
-		return "uplink";
-	return NULL;
+	return dev->ops->frozen_change(dev, dc);
 }
 
-static int check_roots_of(const struct eth_device *dev, const struct config *cfg,
+static int check_roots_of(const struct device *dev, const struct config *cfg,
 			  const struct config_device *dc, char why[WHY_MAX])
 {
-	struct eth_pf *plan = calloc(CONFIG_ROOTS_MAX, sizeof(*plan));
+	struct pf *plan = calloc(CONFIG_ROOTS_MAX, sizeof(*plan));
 	int n, r = 0;
 
 	if (!plan)
@@ -87,65 +64,39 @@ static int check_roots_of(const struct eth_device *dev, const struct config *cfg
 	return r;
 }
 
-static int check_macs(const struct eth_device *dev, const struct config_device *dc,
+/* Whether the number of VFs is to change; the guest's kernel governs it where num-vfs is absent. */
+static bool resizes(const struct device *dev, const struct config_device *dc)
+{
+	return dc->num_vfs >= 0 && dc->num_vfs != pci_pf_num_vfs(dev->pfs[0].fn->pci);
+}
+
+static int check_kept(struct device *dev, const struct config *cfg, const struct config_device *dc,
 		      char why[WHY_MAX])
 {
-	for (unsigned i = 0; i < dc->n_vfs; i++) {
-		unsigned vf = dc->vfs[i].index;
-		const struct net_policy *p = &dc->vfs[i].policy;
-
-		if (p->mac_by_admin && memcmp(p->mac, dev->policies[vf].mac, ETH_ALEN) &&
-		    eth_device_mac_taken(dev, vf, p->mac))
-			return why_set(why, -EEXIST,
-				       "%s: vf%u: another function has its new mac now; give that "
-				       "one another first, or restart the daemon",
-				       dc->name, vf);
-	}
-	return 0;
-}
-
-/* Whether the number of VFs is to change; the guest's kernel governs it where num-vfs is absent. */
-static bool resizes(const struct eth_device *dev, const struct config_device *dc)
-{
-	return dc->num_vfs >= 0 &&
-	       dc->num_vfs != pci_pf_num_vfs(virtio_net_function(dev->pfs[0].fn->net));
-}
-
-static int check_kept(struct eth_device *dev, const struct config *cfg,
-		      const struct config_device *dc, char why[WHY_MAX])
-{
-	const char *what = frozen_change(&dev->cfg, dc);
+	const char *what = frozen_change(dev, dc);
 	int r;
 
 	if (what)
 		return why_set(why, -EBUSY,
 			       "%s: %s cannot change while running; restart the daemon", dc->name,
 			       what);
-	for (unsigned i = 0; i < dc->n_vfs; i++) {
-		const struct config_vf *vf = &dc->vfs[i];
-
-		if (vf->queue_pairs != dev->vf_pairs[vf->index] && dev->vfs[vf->index])
-			return why_set(why, -EBUSY,
-				       "%s: queues of vf%u cannot change while it exists", dc->name,
-				       vf->index);
-	}
 	r = check_roots_of(dev, cfg, dc, why);
 	if (!r)
-		r = check_macs(dev, dc, why);
+		r = dev->ops->check_reload(dev, dc, why);
 	if (!r && resizes(dev, dc))
-		r = eth_device_check_num_vfs(dev, dc->num_vfs, false, why);
+		r = device_check_num_vfs(dev, dc, dc->num_vfs, false, why);
 	return r;
 }
 
-static int check_removed(struct eth_device *dev, char why[WHY_MAX])
+static int check_removed(struct device *dev, char why[WHY_MAX])
 {
 	for (unsigned i = 0; i < dev->n_pfs; i++) {
-		if (eth_function_attached(dev->pfs[i].fn))
+		if (function_attached(dev->pfs[i].fn))
 			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
 				       dev->cfg.name, dev->pfs[i].fn->name);
 	}
 	for (unsigned i = 0; i < dev->cfg.total_vfs; i++) {
-		if (dev->vfs[i] && eth_function_attached(dev->vfs[i]))
+		if (dev->vfs[i] && function_attached(dev->vfs[i]))
 			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
 				       dev->cfg.name, dev->vfs[i]->name);
 	}
@@ -175,7 +126,7 @@ static int check(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 	if (cfg->workers != s->workers)
 		return why_set(why, -EBUSY,
 			       "workers cannot change while running; restart the daemon");
-	for (struct eth_device *dev = s->devices; !r && dev; dev = dev->next) {
+	for (struct device *dev = s->devices; !r && dev; dev = dev->next) {
 		const struct config_device *dc = find_device(cfg, dev->cfg.name);
 
 		r = dc ? check_kept(dev, cfg, dc, why) : check_removed(dev, why);
@@ -185,17 +136,17 @@ static int check(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 	return r;
 }
 
-static int add_devices(struct softiov *s, const struct config *cfg, struct eth_device **added,
+static int add_devices(struct softiov *s, const struct config *cfg, struct device **added,
 		       char why[WHY_MAX])
 {
-	struct eth_device **tail = added;
+	struct device **tail = added;
 
 	for (unsigned i = 0; i < cfg->n_devices; i++) {
 		int r;
 
-		if (eth_device_find(s, cfg->devices[i].name))
+		if (device_find(s, cfg->devices[i].name))
 			continue;
-		r = eth_device_create(s, cfg, i, tail, why);
+		r = device_create(s, cfg, i, tail, why);
 		if (r)
 			return r;
 		tail = &(*tail)->next;
@@ -206,7 +157,7 @@ static int add_devices(struct softiov *s, const struct config *cfg, struct eth_d
 static void remove_gone(struct softiov *s, const struct config *cfg)
 {
 	struct root_entry *next;
-	struct eth_device **p = &s->devices;
+	struct device **p = &s->devices;
 
 	for (struct root_entry *e = s->roots; e; e = next) {
 		next = e->next;
@@ -214,51 +165,39 @@ static void remove_gone(struct softiov *s, const struct config *cfg)
 			roots_destroy(s, e);
 	}
 	while (*p) {
-		struct eth_device *dev = *p;
+		struct device *dev = *p;
 
 		if (find_device(cfg, dev->cfg.name)) {
 			p = &dev->next;
 			continue;
 		}
 		*p = dev->next;
-		eth_device_destroy(dev);
+		device_destroy(dev);
 	}
 }
 
-/* VFs that the file does not name keep what they have: it may have been set live. */
-static int apply_kept(struct eth_device *dev, const struct config_device *dc, char why[WHY_MAX])
+static int apply_kept(struct device *dev, const struct config_device *dc, char why[WHY_MAX])
 {
 	int r;
 
-	net_switch_set_ageing(dev->sw, dc->ageing_s);
-	dev->cfg.ageing_s = dc->ageing_s;
 	dev->cfg.socket = dc->socket; /* for VFs that come from now on */
-	for (unsigned i = 0; i < dc->n_vfs; i++) {
-		const struct config_vf *vf = &dc->vfs[i];
-		struct net_policy policy = vf->policy;
-
-		if (!policy.mac_by_admin)
-			memcpy(policy.mac, dev->policies[vf->index].mac, ETH_ALEN);
-		dev->vf_pairs[vf->index] = vf->queue_pairs;
-		dev->vf_sockets[vf->index] = vf->socket;
-		r = eth_device_set_vf_policy(dev, vf->index, &policy);
-		if (r)
-			return why_set(why, r, "%s/vf%u: %s", dc->name, vf->index, strerror(-r));
-	}
-	if (resizes(dev, dc))
-		return eth_device_set_num_vfs(dev, dc->num_vfs, false, why);
-	return 0;
+	for (unsigned i = 0; i < dc->n_vfs; i++)
+		dev->vf_sockets[dc->vfs[i].index] = dc->vfs[i].socket;
+	r = dev->ops->apply_reload(dev, dc, why);
+	if (!r && resizes(dev, dc))
+		r = device_set_num_vfs(dev, dc->num_vfs, false, why);
+	return r;
 }
 
 /* A new device's PFs: those of new roots come with these, those of others are hot-plugged. */
-static int plug_new(struct softiov *s, const struct config_root *root, struct eth_device *added,
+static int plug_new(struct softiov *s, const struct config_root *root, struct device *added,
 		    char why[WHY_MAX])
 {
 	int r = 0;
 
 	if (!roots_find(s, root->name))
 		return roots_create(s, root, why);
-	for (struct eth_device *dev = added; !r && dev; dev = dev->next) {
+	for (struct device *dev = added; !r && dev; dev = dev->next) {
 		for (unsigned i = 0; !r && i < root->n_devices; i++) {
 			if (!strcmp(root->devices[i].device, dev->cfg.name))
 				r = softiov_root_plug(s, root->name, dev->cfg.name, why);
@@ -267,10 +206,32 @@ static int plug_new(struct softiov *s, const struct config_root *root, struct et
 	return r;
 }
 
-/* Makes everything that is new, or nothing. */
+/* Has the devices that stay make what is new in them, or undoes that. */
+static int prepare_kept(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
+{
+	int r = 0;
+
+	for (struct device *dev = s->devices; !r && dev; dev = dev->next) {
+		const struct config_device *dc = find_device(cfg, dev->cfg.name);
+
+		if (dc && dev->ops->prepare_reload)
+			r = dev->ops->prepare_reload(dev, dc, why);
+	}
+	return r;
+}
+
+static void undo_kept(struct softiov *s)
+{
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
+		if (dev->ops->undo_reload)
+			dev->ops->undo_reload(dev);
+	}
+}
+
+/* Makes all devices and roots that are new, or nothing. */
 static int add_new(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 {
-	struct eth_device **devices = &s->devices, *added = NULL;
+	struct device **devices = &s->devices, *added = NULL;
 	struct root_entry **roots = &s->roots;
 	int r = add_devices(s, cfg, &added, why);
 
@@ -281,19 +242,19 @@ static int add_new(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 	*devices = added;
 	for (unsigned i = 0; !r && i < cfg->n_roots; i++)
 		r = plug_new(s, &cfg->roots[i], added, why);
-	for (struct eth_device *dev = added; !r && dev; dev = dev->next) {
+	for (struct device *dev = added; !r && dev; dev = dev->next) {
 		if (dev->cfg.num_vfs > 0)
-			r = eth_device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
+			r = device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
 	}
 	if (!r)
 		return 0;
 	while (*roots)
 		roots_destroy(s, *roots);
 	while (*devices) {
-		struct eth_device *dev = *devices;
+		struct device *dev = *devices;
 
 		*devices = dev->next;
-		eth_device_destroy(dev);
+		device_destroy(dev);
 	}
 	return r;
 }
@@ -302,13 +263,18 @@ int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 {
 	int r = check(s, cfg, why);
 
-	if (!r)
-		r = add_new(s, cfg, why);
 	if (r)
 		return r;
+	r = prepare_kept(s, cfg, why);
+	if (!r)
+		r = add_new(s, cfg, why);
+	if (r) {
+		undo_kept(s);
+		return r;
+	}
 	remove_gone(s, cfg);
 	/* What fails here is for want of memory or files; the other devices still get theirs. */
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
 		char other[WHY_MAX];
 		int err = apply_kept(dev, find_device(cfg, dev->cfg.name), r ? other : why);
 

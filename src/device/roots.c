@@ -9,12 +9,7 @@
 #include "util/log.h"
 #include "util/util.h"
 
-static struct pci_function *pf_function(const struct eth_pf *pf)
-{
-	return virtio_net_function(pf->fn->net);
-}
-
-static struct eth_pf *pf_for_root(struct eth_device *dev, const char *root)
+static struct pf *pf_for_root(struct device *dev, const char *root)
 {
 	for (unsigned i = 0; i < dev->n_pfs; i++) {
 		if (!strcmp(dev->pfs[i].root, root))
@@ -34,10 +29,10 @@ struct root_entry *roots_find(struct softiov *s, const char *name)
 	return NULL;
 }
 
-static int plug(struct root *root, struct eth_pf *pf, char why[WHY_MAX])
+static int plug(struct root *root, struct pf *pf, char why[WHY_MAX])
 {
 	unsigned slot;
-	int r = root_add_pf(root, pf_function(pf), &slot);
+	int r = root_add_pf(root, pf->fn->pci, &slot);
 
 	if (r)
 		return why_set(why, r, "%s: cannot plug %s into root %s: %s", pf->dev->cfg.name,
@@ -46,9 +41,9 @@ static int plug(struct root *root, struct eth_pf *pf, char why[WHY_MAX])
 	return 0;
 }
 
-static int unplug(struct root *root, struct eth_pf *pf, bool force)
+static int unplug(struct root *root, struct pf *pf, bool force)
 {
-	int r = root_remove_pf(root, pf_function(pf), force);
+	int r = root_remove_pf(root, pf->fn->pci, force);
 
 	if (!r)
 		pf->in_root = NULL;
@@ -96,8 +91,8 @@ int roots_create(struct softiov *s, const struct config_root *cfg, char why[WHY_
 		tail = &(*tail)->next;
 	*tail = e;
 	for (unsigned i = 0; i < cfg->n_devices; i++) {
-		struct eth_device *dev = eth_device_find(s, cfg->devices[i].device);
-		struct eth_pf *pf = dev ? pf_for_root(dev, cfg->name) : NULL;
+		struct device *dev = device_find(s, cfg->devices[i].device);
+		struct pf *pf = dev ? pf_for_root(dev, cfg->name) : NULL;
 
 		r = pf ? plug(e->root, pf, why)
 		       : why_set(why, -ENOENT, "%s: there is no device %s", cfg->name,
@@ -114,7 +109,7 @@ void roots_destroy(struct softiov *s, struct root_entry *e)
 {
 	struct root_entry **p;
 
-	for (struct eth_device *dev = s->devices; dev; dev = dev->next) {
+	for (struct device *dev = s->devices; dev; dev = dev->next) {
 		for (unsigned i = 0; i < dev->n_pfs; i++) {
 			if (dev->pfs[i].in_root == e->root)
 				unplug(e->root, &dev->pfs[i], true);
@@ -132,9 +127,9 @@ void roots_destroy(struct softiov *s, struct root_entry *e)
 
 /* The three objects that plug and unplug speak of, or why not. */
 static int plug_args(struct softiov *s, const char *root, const char *device, struct root_entry **e,
-		     struct eth_pf **pf, char why[WHY_MAX])
+		     struct pf **pf, char why[WHY_MAX])
 {
-	struct eth_device *dev = eth_device_find(s, device);
+	struct device *dev = device_find(s, device);
 
 	*e = roots_find(s, root);
 	if (!*e)
@@ -154,7 +149,7 @@ static int plug_args(struct softiov *s, const char *root, const char *device, st
 int softiov_root_plug(struct softiov *s, const char *root, const char *device, char why[WHY_MAX])
 {
 	struct root_entry *e = NULL;
-	struct eth_pf *pf = NULL;
+	struct pf *pf = NULL;
 	int r = plug_args(s, root, device, &e, &pf, why);
 
 	if (r)
@@ -168,7 +163,7 @@ int softiov_root_unplug(struct softiov *s, const char *root, const char *device,
 			char why[WHY_MAX])
 {
 	struct root_entry *e = NULL;
-	struct eth_pf *pf = NULL;
+	struct pf *pf = NULL;
 	int r = plug_args(s, root, device, &e, &pf, why);
 
 	if (r)

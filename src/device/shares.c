@@ -14,7 +14,7 @@ static const struct config_root_device *entry_of(const struct config_root *root,
 	return NULL;
 }
 
-int shares_plan(const struct config *cfg, const struct config_device *dev, struct eth_pf *pfs,
+int shares_plan(const struct config *cfg, const struct config_device *dev, struct pf *pfs,
 		unsigned max, char why[WHY_MAX])
 {
 	unsigned n = 0, open = 0, granted = 0, rest, first = 0;
