@@ -13,7 +13,27 @@
  * pair two doorbells and two interrupts; one more of each for the control queue and changes. */
 #define FILES_PER_FUNCTION 8
 #define FILES_PER_PAIR	   4
-#define ROOT_VECTORS	   64 /* where the file does not say */
+/* Of NVMe: an interrupt per queue pair, the admin pair included, and its old one while it changes;
+ * doorbells have none. Of a namespace: its file or connection, and where reservations are kept. */
+#define FILES_PER_NVME_PAIR 2
+#define FILES_PER_NAMESPACE 3
+#define NVME_VF_PAIRS	    4  /* where the file does not say */
+#define ROOT_VECTORS	    64 /* where the file does not say */
+
+static unsigned long ethernet_files(const struct config_device *d)
+{
+	return (d->total_vfs + 1ul) * (FILES_PER_FUNCTION + FILES_PER_PAIR * d->queue_pairs);
+}
+
+static unsigned long nvme_files(const struct config_device *d)
+{
+	unsigned long vf = d->nvme.queues ? d->nvme.queues : NVME_VF_PAIRS;
+	unsigned long pf = d->nvme.pf_queues;
+
+	return FILES_PER_FUNCTION + FILES_PER_NVME_PAIR * (pf + 1) +
+	       d->total_vfs * (FILES_PER_FUNCTION + FILES_PER_NVME_PAIR * (vf + 1)) +
+	       (unsigned long)d->nvme.max_namespaces * FILES_PER_NAMESPACE;
+}
 
 unsigned long limits_files_needed(const struct config *cfg)
 {
@@ -22,7 +42,7 @@ unsigned long limits_files_needed(const struct config *cfg)
 	for (unsigned i = 0; i < cfg->n_devices; i++) {
 		const struct config_device *d = &cfg->devices[i];
 
-		n += (d->total_vfs + 1ul) * (FILES_PER_FUNCTION + FILES_PER_PAIR * d->queue_pairs);
+		n += d->type == DEVICE_NVME ? nvme_files(d) : ethernet_files(d);
 	}
 	for (unsigned i = 0; i < cfg->n_roots; i++)
 		n += FILES_PER_FUNCTION +

@@ -78,7 +78,7 @@ int nvme_check_num_vfs(struct device *dev, const struct config_device *dc, uint1
 		return 0;
 	return why_set(why, -ENOSPC,
 		       "%s: %u VFs with their queues take %u queue resources (each one more than "
-		       "its queues), flexible is %u; lower queues, or raise flexible in the "
+		       "its queues), flexible-queues is %u; lower queues, or raise that in the "
 		       "configuration and start the daemon again",
 		       dev->cfg.name, num, need, have);
 }

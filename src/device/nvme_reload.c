@@ -31,7 +31,7 @@ const char *nvme_frozen_change(const struct device *dev, const struct config_dev
 	if (a->pf_queues != b->pf_queues)
 		return "pf-queues";
 	if (a->flexible != b->flexible)
-		return "flexible";
+		return "flexible-queues";
 	if (a->max_vf_queues != b->max_vf_queues)
 		return "max-vf-queues";
 	if (a->queue_size != b->queue_size)
@@ -41,7 +41,7 @@ const char *nvme_frozen_change(const struct device *dev, const struct config_dev
 	if (a->register_memory != b->register_memory)
 		return "register-memory";
 	if (!same_pool(&a->ns_pool, &b->ns_pool))
-		return "the kind or folder of ns-pool";
+		return "the folder of namespace-pool";
 	return NULL;
 }
 
