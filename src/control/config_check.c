@@ -9,8 +9,7 @@
 
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-/* The line of a setting of an object, or of the object itself. */
-static int line_of(const struct ynode *top, const char *section, const char *name, const char *key)
+int config_line_of(const struct ynode *top, const char *section, const char *name, const char *key)
 {
 	const struct ynode *n = map_find(map_find(top, section), name);
 	const struct ynode *k = n ? map_find(n, key) : NULL;
@@ -62,6 +61,14 @@ static unsigned holders(const struct config *cfg, const char *device, unsigned *
 	return n;
 }
 
+const char *config_root_of(const struct config *cfg, const char *device)
+{
+	unsigned fixed, equal;
+	const char *first;
+
+	return holders(cfg, device, &fixed, &equal, &first) ? first : NULL;
+}
+
 static void check_macs(struct reader *r, const struct ynode *top, const struct config_device *dev)
 {
 	static const uint8_t zero[6];
@@ -97,9 +104,8 @@ static void check_macs(struct reader *r, const struct ynode *top, const struct c
 
 static void check_num_vfs(struct reader *r, const struct ynode *top, struct config_device *dev)
 {
-	int line = line_of(top, "devices", dev->name, "num-vfs");
-	unsigned fixed, equal;
-	const char *root;
+	int line = config_line_of(top, "devices", dev->name, "num-vfs");
+	const char *root = config_root_of(r->cfg, dev->name);
 	size_t mark;
 
 	mark = path_push(r, "num-vfs");
@@ -108,7 +114,7 @@ static void check_num_vfs(struct reader *r, const struct ynode *top, struct conf
 			     "%d VFs, but total-vfs is %u: lower this or raise total-vfs (at most "
 			     "%d)",
 			     dev->num_vfs, dev->total_vfs, CONFIG_VFS_MAX);
-	if (dev->num_vfs >= 0 && holders(r->cfg, dev->name, &fixed, &equal, &root))
+	if (dev->num_vfs >= 0 && root)
 		config_error(r, line,
 			     "the kernel in root %s enables the VFs (sriov_numvfs): remove num-vfs "
 			     "here, or the device from the root",
@@ -118,7 +124,7 @@ static void check_num_vfs(struct reader *r, const struct ynode *top, struct conf
 
 static void check_shares(struct reader *r, const struct ynode *top, struct config_device *dev)
 {
-	int line = line_of(top, "devices", dev->name, "total-vfs");
+	int line = config_line_of(top, "devices", dev->name, "total-vfs");
 	unsigned fixed, equal, n;
 	const char *root;
 	size_t mark;
@@ -154,7 +160,7 @@ static void check_tap_name(struct reader *r, const struct ynode *top, unsigned i
 		    strcmp(other->uplink.name, dev->uplink.name))
 			continue;
 		mark = path_push(r, "uplink.name");
-		config_error(r, line_of(top, "devices", dev->name, "uplink"),
+		config_error(r, config_line_of(top, "devices", dev->name, "uplink"),
 			     "%s is the uplink of %s: give each device its own and join them in a "
 			     "bridge",
 			     dev->uplink.name, other->name);
@@ -186,6 +192,8 @@ static void check_device(struct reader *r, const struct ynode *top, unsigned i)
 	check_shares(r, top, dev);
 	check_macs(r, top, dev);
 	check_tap_name(r, top, i);
+	if (dev->type == DEVICE_NVME)
+		check_nvme(r, top, i);
 	/* The longest of its sockets: the last VF's, or a PF's where roots share the device. */
 	snprintf(rest, sizeof(rest), "%s/vf%u.sock", dev->name,
 		 dev->total_vfs ? dev->total_vfs - 1 : 0);

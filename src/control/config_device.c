@@ -69,10 +69,12 @@ static const struct {
 
 static void read_type(struct reader *r, const struct ynode *n, void *obj)
 {
-	static const char *const types[] = {"ethernet"};
+	static const char *const types[] = {"ethernet", "nvme"};
+	struct config_device *dev = obj;
 	unsigned type;
 
-	read_choice(r, n, types, ARRAY_SIZE(types), &type);
+	if (read_choice(r, n, types, ARRAY_SIZE(types), &type))
+		dev->type = type ? DEVICE_NVME : DEVICE_ETHERNET;
 }
 
 static void read_total_vfs(struct reader *r, const struct ynode *n, void *obj)
@@ -238,34 +240,68 @@ static void read_device_socket(struct reader *r, const struct ynode *n, void *ob
 	read_socket(r, n, &dev->socket);
 }
 
-/* vfs and vf-defaults need the rest of the device: read_vfs(). */
-static void read_later(struct reader *r, const struct ynode *n, void *obj)
+/* vfs, vf-defaults and namespaces need the rest of the device. */
+void read_later(struct reader *r, const struct ynode *n, void *obj)
 {
+}
+
+static const struct config_key common_keys[] = {
+	{"type", read_type},
+	{"total-vfs", read_total_vfs},
+	{"num-vfs", read_num_vfs},
+	{"socket", read_device_socket},
+	{"vf-defaults", read_later},
+	{"vfs", read_later},
+	{NULL, NULL},
+};
+
+static const struct config_key ethernet_keys[] = {
+	{"queues", read_queues},
+	{"queue-size", read_queue_size},
+	{"mtu", read_mtu},
+	{"speed", read_speed},
+	{"packed", read_packed},
+	{"offloads", read_offloads},
+	{"features-off", read_features_off},
+	{"admin-strict", read_admin_strict},
+	{"ageing", read_ageing},
+	{"mac", read_device_mac},
+	{"uplink", read_uplink},
+	{NULL, NULL},
+};
+
+static const struct config_keys keys_of[] = {
+	[DEVICE_ETHERNET] = {.common = common_keys,
+			     .own = ethernet_keys,
+			     .other = nvme_device_keys,
+			     .type = "ethernet",
+			     .other_type = "nvme"},
+	[DEVICE_NVME] = {.common = common_keys,
+			 .own = nvme_device_keys,
+			 .other = ethernet_keys,
+			 .type = "nvme",
+			 .other_type = "ethernet"},
+};
+
+/* What decides which keys there are, wherever in the map it stands. Without a word that is
+ * understood, keys that only a disk has tell, lest each of them be called wrong. */
+static enum device_type type_of(const struct ynode *n)
+{
+	const struct ynode *type = map_find(n, "type");
+
+	if (type && type->kind == YNODE_SCALAR && !strcasecmp(type->value, "ethernet"))
+		return DEVICE_ETHERNET;
+	if (type && type->kind == YNODE_SCALAR && !strcasecmp(type->value, "nvme"))
+		return DEVICE_NVME;
+	for (const struct ynode *k = n->first; k; k = k->next)
+		if (k->key && config_knows(nvme_device_keys, k->key) &&
+		    !config_knows(ethernet_keys, k->key))
+			return DEVICE_NVME;
+	return DEVICE_ETHERNET;
 }
 
 void read_device(struct reader *r, const struct ynode *n, struct config_device *dev)
 {
-	static const struct config_key keys[] = {
-		{"type", read_type},
-		{"total-vfs", read_total_vfs},
-		{"num-vfs", read_num_vfs},
-		{"queues", read_queues},
-		{"queue-size", read_queue_size},
-		{"mtu", read_mtu},
-		{"speed", read_speed},
-		{"packed", read_packed},
-		{"offloads", read_offloads},
-		{"features-off", read_features_off},
-		{"admin-strict", read_admin_strict},
-		{"ageing", read_ageing},
-		{"mac", read_device_mac},
-		{"uplink", read_uplink},
-		{"socket", read_device_socket},
-		{"vf-defaults", read_later},
-		{"vfs", read_later},
-		{NULL, NULL},
-	};
-
 	dev->line = n->line;
 	dev->total_vfs = TOTAL_VFS_DEFAULT;
 	dev->num_vfs = -1;
@@ -275,10 +311,16 @@ void read_device(struct reader *r, const struct ynode *n, struct config_device *
 	dev->speed_mbps = SPEED_DEFAULT;
 	dev->packed = true;
 	dev->ageing_s = AGEING_DEFAULT;
-	read_map(r, n, keys, dev);
+	nvme_device_defaults(dev);
+	dev->type = type_of(n);
+	read_typed_map(r, n, &keys_of[dev->type], dev);
 	if (n->kind != YNODE_MAP)
 		return;
 	if (!map_find(n, "type"))
-		config_error(r, n->line, "no type given: add type: ethernet");
+		config_error(r, n->line, "no type given: add type: ethernet or type: nvme");
 	read_vfs(r, n, dev);
+	if (dev->type != DEVICE_NVME)
+		return;
+	read_namespaces(r, n, dev);
+	nvme_device_finish(dev);
 }

@@ -16,8 +16,14 @@
 
 void config_free(struct config *cfg)
 {
-	for (unsigned i = 0; i < cfg->n_devices; i++)
+	for (unsigned i = 0; i < cfg->n_devices; i++) {
+		struct config_nvme *nvme = &cfg->devices[i].nvme;
+
+		for (unsigned j = 0; j < nvme->n_namespaces; j++)
+			free(nvme->namespaces[j].attach_vfs);
+		free(nvme->namespaces);
 		free(cfg->devices[i].vfs);
+	}
 	for (unsigned i = 0; i < cfg->n_roots; i++)
 		free(cfg->roots[i].devices);
 	free(cfg->devices);

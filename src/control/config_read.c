@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/text.h"
 #include "util/util.h"
@@ -143,17 +144,30 @@ const struct ynode *map_find(const struct ynode *map, const char *key)
 	return NULL;
 }
 
-static void unknown_key(struct reader *r, const struct ynode *n, const struct config_key *keys)
+bool config_knows(const struct config_key *keys, const char *key)
 {
+	for (; keys && keys->key; keys++)
+		if (!strcmp(keys->key, key))
+			return true;
+	return false;
+}
+
+static void unknown_key(struct reader *r, const struct ynode *n, const struct config_keys *keys)
+{
+	const struct config_key *const lists[] = {keys->common, keys->own};
 	const char *names[64];
 	char list[512] = "";
 	unsigned count = 0;
 	const char *near;
 
-	for (; keys[count].key && count < ARRAY_SIZE(names); count++) {
-		names[count] = keys[count].key;
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-			 count ? ", " : "", keys[count].key);
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (const struct config_key *k = lists[i]; k && k->key; k++) {
+			if (count == ARRAY_SIZE(names))
+				break;
+			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+				 count ? ", " : "", k->key);
+			names[count++] = k->key;
+		}
 	}
 	near = text_nearest(n->key, names, count);
 	if (near)
@@ -162,18 +176,31 @@ static void unknown_key(struct reader *r, const struct ynode *n, const struct co
 		config_error(r, n->line, "unknown key: use one of %s", list);
 }
 
-void read_map(struct reader *r, const struct ynode *map, const struct config_key *keys, void *obj)
+static const struct config_key *find_key(const struct config_keys *keys, const char *key)
+{
+	const struct config_key *const lists[] = {keys->common, keys->own};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		for (const struct config_key *k = lists[i]; k && k->key; k++)
+			if (!strcmp(k->key, key))
+				return k;
+	return NULL;
+}
+
+void read_typed_map(struct reader *r, const struct ynode *map, const struct config_keys *keys,
+		    void *obj)
 {
 	if (!want_map(r, map))
 		return;
 	for (const struct ynode *n = map->first; n; n = n->next) {
-		const struct config_key *k = keys;
+		const struct config_key *k = find_key(keys, n->key);
 		size_t mark = path_push(r, n->key);
 		const struct ynode *before = map_find(map, n->key);
 
-		while (k->key && strcmp(k->key, n->key))
-			k++;
-		if (!k->key)
+		if (!k && config_knows(keys->other, n->key))
+			config_error(r, n->line, "belongs to type %s, this is %s: remove it",
+				     keys->other_type, keys->type);
+		else if (!k)
 			unknown_key(r, n, keys);
 		else if (before != n)
 			config_error(r, n->line,
@@ -183,6 +210,13 @@ void read_map(struct reader *r, const struct ynode *map, const struct config_key
 			k->read(r, n, obj);
 		path_pop(r, mark);
 	}
+}
+
+void read_map(struct reader *r, const struct ynode *map, const struct config_key *keys, void *obj)
+{
+	const struct config_keys all = {.common = keys};
+
+	read_typed_map(r, map, &all, obj);
 }
 
 bool read_uint(struct reader *r, const struct ynode *n, uint64_t min, uint64_t max, uint64_t *out)
@@ -280,6 +314,62 @@ bool read_string(struct reader *r, const struct ynode *n, char *buf, size_t len)
 		}
 	}
 	snprintf(buf, len, "%s", n->value);
+	return true;
+}
+
+bool read_size(struct reader *r, const struct ynode *n, uint64_t min, uint64_t max, uint64_t *out)
+{
+	char from[TEXT_SIZE_LEN], to[TEXT_SIZE_LEN];
+	uint64_t v;
+
+	if (!want_scalar(r, n))
+		return false;
+	if (text_size(n->value, &v)) {
+		config_error(r, n->line,
+			     "\"%.40s\": give bytes, with K, M, G or T for more, such as 512M or "
+			     "1.5G",
+			     n->value);
+		return false;
+	}
+	if (v < min || v > max) {
+		config_error(r, n->line, "\"%.40s\": give a size from %s to %s", n->value,
+			     text_size_format(min, from), text_size_format(max, to));
+		return false;
+	}
+	*out = v;
+	return true;
+}
+
+/* The folder of the configuration file, absolute. */
+static int config_dir(const struct reader *r, char *buf, size_t len)
+{
+	const char *file = r->in->file, *slash = strrchr(file, '/');
+	char dir[PATH_MAX] = "", cwd[PATH_MAX];
+
+	if (slash && (size_t)(slash - file) >= sizeof(dir))
+		return -ENAMETOOLONG;
+	if (slash)
+		memcpy(dir, file, (size_t)(slash - file));
+	if (slash == file)
+		dir[0] = '/';
+	if (dir[0] == '/')
+		return text_path("/", dir, buf, len);
+	if (!getcwd(cwd, sizeof(cwd)))
+		return -errno;
+	return text_path(cwd, dir, buf, len);
+}
+
+bool read_path(struct reader *r, const struct ynode *n, char *buf, size_t len)
+{
+	char path[PATH_MAX], dir[PATH_MAX];
+
+	if (!read_string(r, n, path, sizeof(path)))
+		return false;
+	if (config_dir(r, dir, sizeof(dir)) || text_path(dir, path, buf, len)) {
+		buf[0] = '\0';
+		config_error(r, n->line, "\"%.80s\": too long a path: choose a shorter one", path);
+		return false;
+	}
 	return true;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VFs of a device: policy of their ports, queues, sockets. */
+/* The VFs of a device: policy of their ports or limits of their disks, queues, sockets. */
+#include <limits.h>
 #include <net/ethernet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,19 +14,18 @@
 #define VLAN_MAX 4094
 #define QOS_MAX	 7
 
+#define INDEX_DEFAULTS UINT_MAX /* what is read into is vf-defaults */
+
 static void read_vf_mac(struct reader *r, const struct ynode *n, void *obj)
 {
 	struct config_vf *vf = obj;
 
-	if (read_mac(r, n, vf->policy.mac))
+	if (vf->index == INDEX_DEFAULTS)
+		config_error(r, n->line,
+			     "one address for all VFs: give each its own under vfs, or leave "
+			     "it out to have them generated");
+	else if (read_mac(r, n, vf->policy.mac))
 		vf->policy.mac_by_admin = true;
-}
-
-static void refuse_mac(struct reader *r, const struct ynode *n, void *obj)
-{
-	config_error(r, n->line,
-		     "one address for all VFs: give each its own under vfs, or leave "
-		     "it out to have them generated");
 }
 
 static void read_vlan(struct reader *r, const struct ynode *n, void *obj)
@@ -133,25 +133,33 @@ static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *
 	p->vlan_proto = ETHERTYPE_VLAN;
 }
 
-static void read_vf(struct reader *r, const struct ynode *n, struct config_vf *vf, bool defaults)
+static const struct config_key common_keys[] = {{"socket", read_vf_socket}, {NULL, NULL}};
+
+static const struct config_key ethernet_keys[] = {
+	{"mac", read_vf_mac},	    {"vlan", read_vlan},
+	{"vlan-qos", read_qos},	    {"vlan-proto", read_proto},
+	{"trunk", read_trunk},	    {"spoof-check", read_spoof_check},
+	{"trust", read_trust},	    {"link-state", read_link_state},
+	{"queues", read_vf_queues}, {NULL, NULL},
+};
+
+static void read_vf(struct reader *r, const struct ynode *n, const struct config_device *dev,
+		    struct config_vf *vf, bool defaults)
 {
-	const struct config_key keys[] = {
-		{"mac", defaults ? refuse_mac : read_vf_mac},
-		{"vlan", read_vlan},
-		{"vlan-qos", read_qos},
-		{"vlan-proto", read_proto},
-		{"trunk", read_trunk},
-		{"spoof-check", read_spoof_check},
-		{"trust", read_trust},
-		{"link-state", read_link_state},
-		{"queues", read_vf_queues},
-		{"socket", read_vf_socket},
-		{NULL, NULL},
-	};
+	const bool nvme = dev->type == DEVICE_NVME;
+	const struct config_keys keys = {.common = common_keys,
+					 .own = nvme ? nvme_vf_keys : ethernet_keys,
+					 .other = nvme ? ethernet_keys : nvme_vf_keys,
+					 .type = nvme ? "nvme" : "ethernet",
+					 .other_type = nvme ? "ethernet" : "nvme"};
 
 	vf->line = n->line;
-	read_map(r, n, keys, vf);
-	if (!defaults && n->kind == YNODE_MAP)
+	read_typed_map(r, n, &keys, vf);
+	if (defaults || n->kind != YNODE_MAP)
+		return;
+	if (nvme)
+		check_limits(r, n, &vf->limits);
+	else
 		check_vf(r, n, vf, false);
 }
 
@@ -206,7 +214,7 @@ static void read_given(struct reader *r, const struct ynode *map, struct config_
 			} else {
 				all[i] = *defaults;
 				all[i].index = i;
-				read_vf(r, n, &all[i], false);
+				read_vf(r, n, dev, &all[i], false);
 			}
 		}
 		path_pop(r, mark);
@@ -223,9 +231,10 @@ void read_vfs(struct reader *r, const struct ynode *device, struct config_device
 	if (!vfs && !defaults)
 		return;
 	default_vf(&base);
+	base.index = INDEX_DEFAULTS;
 	if (defaults) {
 		mark = path_push(r, "vf-defaults");
-		read_vf(r, defaults, &base, true);
+		read_vf(r, defaults, dev, &base, true);
 		path_pop(r, mark);
 	}
 	all = calloc(dev->total_vfs ? dev->total_vfs : 1, sizeof(*all));
@@ -240,7 +249,10 @@ void read_vfs(struct reader *r, const struct ynode *device, struct config_device
 	/* Defaults hold for VFs that are not named too: those get an entry of their own. */
 	if (defaults && defaults->kind == YNODE_MAP) {
 		mark = path_push(r, "vf-defaults");
-		check_vf(r, defaults, &base, true);
+		if (dev->type == DEVICE_NVME)
+			check_limits(r, NULL, &base.limits);
+		else
+			check_vf(r, defaults, &base, true);
 		path_pop(r, mark);
 	}
 	for (unsigned i = 0; i < dev->total_vfs; i++) {

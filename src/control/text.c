@@ -22,6 +22,79 @@ int text_uint(const char *s, uint64_t *out)
 	return *end || errno ? -EINVAL : 0;
 }
 
+#define FRACTION_DIGITS 9
+#define FRACTION_STEP	4096
+
+static const char size_units[] = "KMGTP";
+
+/* "GiB" or "G" to its end: the power of two, or -EINVAL. */
+static int size_shift(const char *s)
+{
+	const char *unit;
+
+	if (!*s)
+		return 0;
+	unit = strchr(size_units, toupper((unsigned char)*s));
+	if (!unit || (s[1] && strcasecmp(s + 1, "iB")))
+		return -EINVAL;
+	return 10 * (int)(unit - size_units + 1);
+}
+
+int text_size(const char *s, uint64_t *out)
+{
+	uint64_t whole, fraction = 0, scale = 1;
+	char *end;
+	int shift;
+
+	if (!isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	errno = 0;
+	whole = strtoull(s, &end, 10);
+	if (errno)
+		return -EINVAL;
+	if (*end == '.') {
+		unsigned digits = 0;
+
+		while (isdigit((unsigned char)*++end)) {
+			if (++digits > FRACTION_DIGITS)
+				return -EINVAL;
+			fraction = fraction * 10 + (uint64_t)(*end - '0');
+			scale *= 10;
+		}
+		if (!digits)
+			return -EINVAL;
+	}
+	shift = size_shift(end);
+	/* Half a byte is nothing to ask for. */
+	if (shift < 0 || (scale > 1 && !shift) || whole > UINT64_MAX >> shift)
+		return -EINVAL;
+	whole <<= shift;
+	if (fraction) {
+		unsigned __int128 scaled = (unsigned __int128)fraction << shift;
+		uint64_t part = (uint64_t)(scaled / scale);
+
+		if (part > UINT64_MAX - whole)
+			return -EINVAL;
+		whole += part;
+		if (scaled % scale)
+			whole -= whole % FRACTION_STEP;
+	}
+	*out = whole;
+	return 0;
+}
+
+const char *text_size_format(uint64_t size, char buf[TEXT_SIZE_LEN])
+{
+	char unit[2] = "";
+
+	for (unsigned u = 0; size && !(size % 1024) && size_units[u]; u++) {
+		size /= 1024;
+		unit[0] = size_units[u];
+	}
+	snprintf(buf, TEXT_SIZE_LEN, "%llu%s", (unsigned long long)size, unit);
+	return buf;
+}
+
 int text_bool(const char *s, bool *out)
 {
 	static const char *const yes[] = {"on", "true", "yes"};
@@ -130,6 +203,57 @@ void text_vlan_set_format(const uint8_t *bitmap, char *buf, size_t len)
 		memcpy(buf + n, one, w + 1);
 		n += w;
 	}
+}
+
+int text_uuid(const char *s)
+{
+	bool zero = true;
+
+	for (unsigned i = 0; i < TEXT_UUID_LEN - 1; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? s[i] != '-' : !isxdigit((unsigned char)s[i]))
+			return -EINVAL;
+		zero = zero && (dash || s[i] == '0');
+	}
+	return s[TEXT_UUID_LEN - 1] || zero ? -EINVAL : 0;
+}
+
+bool text_nbd_uri(const char *s)
+{
+	static const char *const schemes[] = {"nbd://",	      "nbds://",      "nbd+unix://",
+					      "nbds+unix://", "nbd+vsock://", "nbds+vsock://"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++)
+		if (!strncasecmp(s, schemes[i], strlen(schemes[i])) && s[strlen(schemes[i])])
+			return true;
+	return false;
+}
+
+int text_path(const char *dir, const char *path, char *buf, size_t len)
+{
+	const char *parts[2] = {path[0] == '/' ? "" : dir, path};
+	size_t n = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		for (const char *p = parts[i]; *p;) {
+			size_t w = strcspn(p, "/");
+
+			if (w && !(w == 1 && *p == '.')) {
+				if (w + 1 >= len - n)
+					return -ENAMETOOLONG;
+				buf[n++] = '/';
+				memcpy(buf + n, p, w);
+				n += w;
+			}
+			p += w;
+			p += *p == '/';
+		}
+	}
+	if (!n)
+		buf[n++] = '/';
+	buf[n] = '\0';
+	return 0;
 }
 
 /* Letters to insert, remove, replace, or swap with a neighbour. */

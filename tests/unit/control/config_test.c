@@ -74,8 +74,10 @@ static const struct {
 	{"devices:\n  Nic0: {type: ethernet}\n",
 	 "f.yaml:2: Nic0: not a usable name: use up to 31 lower-case letters, digits, - and _, "
 	 "beginning with a letter or digit\n"},
-	{"devices:\n  nic0: {num-vfs: 2}\n", "f.yaml:2: nic0: no type given: add type: ethernet\n"},
-	{"devices:\n  nic0: {type: nvme}\n", "f.yaml:2: nic0.type: \"nvme\": write ethernet\n"},
+	{"devices:\n  nic0: {num-vfs: 2}\n",
+	 "f.yaml:2: nic0: no type given: add type: ethernet or type: nvme\n"},
+	{"devices:\n  nic0: {type: token-ring}\n",
+	 "f.yaml:2: nic0.type: \"token-ring\": write ethernet or nvme\n"},
 	{"devices:\n  nic0: 4\n",
 	 "f.yaml:2: nic0: a single value where settings were expected: write key: value, "
 	 "indented\n"},
