@@ -41,7 +41,7 @@ const char *nvme_frozen_change(const struct device *dev, const struct config_dev
 	if (a->register_memory != b->register_memory)
 		return "register-memory";
 	if (!same_pool(&a->ns_pool, &b->ns_pool))
-		return "the folder of namespace-pool";
+		return "the place of namespace-pool";
 	return NULL;
 }
 
