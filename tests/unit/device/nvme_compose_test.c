@@ -38,8 +38,8 @@ struct setup {
 	struct config_namespace ns[NS_MAX];
 	struct config_vf vfs[4];
 	unsigned attach[NS_MAX][4];
-	struct config_root root;
-	struct config_root_device root_device;
+	struct config_root roots[2];
+	struct config_root_device shares[2];
 };
 
 static void setup_init(struct setup *c)
@@ -264,16 +264,24 @@ static void queues_of_an_existing_vf_are_frozen(void **state)
 	assert_int_equal(function("ssd0/vf0").nvme.queue_resources, 3);
 }
 
+/* share 0: an equal part. */
+static void add_root(struct setup *c, const char *name, uint16_t share)
+{
+	unsigned i = c->cfg.n_roots++;
+
+	c->dev[0].num_vfs = -1;
+	c->cfg.roots = c->roots;
+	c->shares[i] = (struct config_root_device){.device = "ssd0", .total_vfs = share};
+	c->roots[i] = (struct config_root){.n_devices = 1, .devices = &c->shares[i]};
+	snprintf(c->roots[i].name, sizeof(c->roots[i].name), "%s", name);
+}
+
 static void a_root_assigns_by_hand(void **state)
 {
 	struct setup c;
 
 	setup_init(&c);
-	c.dev[0].num_vfs = -1;
-	c.root_device = (struct config_root_device){.device = "ssd0"};
-	c.root = (struct config_root){.name = "host0", .n_devices = 1, .devices = &c.root_device};
-	c.cfg.n_roots = 1;
-	c.cfg.roots = &c.root;
+	add_root(&c, "host0", 0);
 	start(&c);
 	assert_false(function("ssd0/pf").nvme.managed);
 	assert_null(function("ssd0/pf").socket);
@@ -282,6 +290,31 @@ static void a_root_assigns_by_hand(void **state)
 	assert_int_equal(softiov_set_num_vfs(s, "ssd0", 1, false, why), -EBUSY);
 	assert_int_equal(softiov_root_unplug(s, "host0", "ssd0", true, why), 0);
 	assert_int_equal(softiov_root_plug(s, "host0", "ssd0", why), 0);
+}
+
+static void roots_have_their_parts(void **state)
+{
+	struct setup c;
+
+	setup_init(&c);
+	add_root(&c, "host0", 1);
+	add_root(&c, "host1", 3);
+	c.dev[0].nvme.flexible = 16;
+	add_ns(&c, 1, BLOCK_NULL, MIB)->attach_pf = true;
+	add_ns(&c, 2, BLOCK_NULL, MIB)->attach_all = true;
+	start(&c);
+	assert_int_equal(function("ssd0/pf0").nvme.flexible_total, 4);
+	assert_int_equal(function("ssd0/pf1").nvme.flexible_total, 12);
+	assert_true(function("ssd0/pf1").nvme.cntlid != function("ssd0/pf0").nvme.cntlid);
+	HOLDERS("ssd0/ns1", " ssd0/pf0");
+	assert_int_equal(look("ssd0/ns2").n_attached, 6);
+	assert_int_equal(softiov_ns_attach(s, "ssd0/ns1", "ssd0/pf1", why), 0);
+	HOLDERS("ssd0/ns1", " ssd0/pf0 ssd0/pf1");
+	assert_int_equal(softiov_ns_attach(s, "ssd0/ns1", "pf2", why), -ENOENT);
+	reload(&c);
+	c.shares[0].total_vfs = 2;
+	c.shares[1].total_vfs = 2;
+	refused(&c, -EBUSY, "shares");
 }
 
 static void reload_changes_namespaces(void **state)
@@ -509,6 +542,7 @@ int main(void)
 		cmocka_unit_test_teardown(more_vfs_than_resources_are_refused, end_test),
 		cmocka_unit_test_teardown(queues_of_an_existing_vf_are_frozen, end_test),
 		cmocka_unit_test_teardown(a_root_assigns_by_hand, end_test),
+		cmocka_unit_test_teardown(roots_have_their_parts, end_test),
 		cmocka_unit_test_teardown(reload_changes_namespaces, end_test),
 		cmocka_unit_test_teardown(reload_leaves_alone_what_was_made_live, end_test),
 		cmocka_unit_test_teardown(refused_reload_changes_nothing, end_test),
