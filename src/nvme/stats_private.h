@@ -1,23 +1,51 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Counters and latency histograms, of a controller or a namespace. Each worker (by the number of its
- * block_channel) has a block of its own, made when first needed on the control thread, written
- * without locked instructions and summed on read.
+ * block_channel) has a block of its own, which it makes when it first needs it, writes without locked
+ * instructions, and which is summed on read.
+ *
+ * Histograms are log-linear: 16 steps per power of two, so a percentile is right to about 6 %.
  */
 #ifndef SOFTIOV_NVME_STATS_PRIVATE_H
 #define SOFTIOV_NVME_STATS_PRIVATE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "nvme/nvme.h"
 
 struct nvme_stats_block;
 
+/* Zero-initialised is ready for use; nvme_stats_fini() frees. */
 struct nvme_stats {
-	/* Indexed by block_channel_number(); grown on the control thread (stats.c). */
-	_Atomic(struct nvme_stats_block **) blocks;
-	_Atomic uint32_t n;
+	_Atomic(_Atomic(struct nvme_stats_block *) *) blocks; /* [BLOCK_CHANNELS_MAX] */
+	_Atomic uint32_t generation; /* steps when cleared: older blocks count for nothing */
 };
+
+enum nvme_stats_op { NVME_STATS_READ, NVME_STATS_WRITE, NVME_STATS_OTHER };
+
+/* n commands of one kind that took the same time, bytes in all. */
+struct nvme_stats_sample {
+	enum nvme_stats_op op;
+	uint32_t n, errors;
+	uint64_t bytes;
+	uint64_t latency_ns;
+};
+
+/* On a worker; slot is the number of its block_channel. */
+void nvme_stats_record(struct nvme_stats *s, unsigned slot, const struct nvme_stats_sample *sample);
+void nvme_stats_throttled(struct nvme_stats *s, unsigned slot, uint64_t ns);
+/* Commands that stay longer than one poll: +1, -1. The rest is never seen under way. */
+void nvme_stats_inflight(struct nvme_stats *s, unsigned slot, int change);
+
+/* Control. */
+void nvme_stats_get(const struct nvme_stats *s, struct nvme_io_stats *out);
+void nvme_stats_clear(struct nvme_stats *s);
+void nvme_stats_fini(struct nvme_stats *s); /* nobody records any more */
+
+/* The histogram by itself. */
+unsigned nvme_stats_bucket(uint64_t ns);
+uint64_t nvme_stats_bucket_value(unsigned bucket); /* the middle of it */
 
 #endif
