@@ -186,16 +186,20 @@ static int fill_vf(struct function *fn, struct nvme_ctrl_config *cfg, char why[W
 {
 	struct nvme_device *nd = nvme_device(fn->dev);
 	unsigned pairs = nvme_vf_pairs(nd, NULL, fn->vf);
-	int r = 0;
+	char reason[WHY_MAX - FUNCTION_NAME_MAX] = "";
+	int r;
 
 	cfg->cntlid = NVME_CNTLID_VF(fn->vf);
 	cfg->primary = nvme_function(fn->pf->fn)->ctrl;
 	cfg->vf_index = fn->vf - fn->pf->first_vf;
 	cfg->limits = nd->vf_limits[fn->vf];
-	if (pairs)
-		r = nvme_secondary_assign(cfg->primary, cfg->vf_index, pairs, why, WHY_MAX);
-	nvme_function(fn)->assigned = pairs && !r;
-	return r;
+	if (!pairs)
+		return 0;
+	r = nvme_secondary_assign(cfg->primary, cfg->vf_index, pairs, reason, sizeof(reason));
+	if (r)
+		return why_set(why, r, "%s: %s", fn->name, reason[0] ? reason : strerror(-r));
+	nvme_function(fn)->assigned = true;
+	return 0;
 }
 
 /* The VF goes, or could not be made: its queues are free for others. */
