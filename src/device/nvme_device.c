@@ -196,8 +196,15 @@ static int fill_vf(struct function *fn, struct nvme_ctrl_config *cfg, char why[W
 	if (!pairs)
 		return 0;
 	r = nvme_secondary_assign(cfg->primary, cfg->vf_index, pairs, reason, sizeof(reason));
-	if (r)
-		return why_set(why, r, "%s: %s", fn->name, reason[0] ? reason : strerror(-r));
+	if (r) {
+		why_set(why, r, "%s: %s", fn->name, reason[0] ? reason : strerror(-r));
+		if (!fn->pf->root[0])
+			return r;
+		/* The root's administrator has made other use of the resources. */
+		log_warn("%s; it stays offline", why);
+		why[0] = '\0';
+		return 0;
+	}
 	nvme_function(fn)->assigned = true;
 	return 0;
 }
