@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "util/util.h"
@@ -105,16 +106,22 @@ static const struct control_param *find_setting(const struct control_command *cm
 		if (!strcmp(word, synonyms[i].word))
 			word = synonyms[i].param;
 	for (const struct control_param *p = cmd->params; p->name; p++)
-		if (p->type != CONTROL_NAME && !strcmp(p->name, word))
+		if (p->type != CONTROL_NAME && !strcmp(control_word(p), word))
 			return p;
 	return NULL;
+}
+
+/* What may stand without its word. */
+static bool is_positional(const struct control_param *p)
+{
+	return p->type == CONTROL_NAME || p->positional;
 }
 
 static const struct control_param *next_name(const struct control_command *cmd,
 					     const json_t *params, bool required)
 {
 	for (const struct control_param *p = cmd->params; p->name; p++)
-		if (p->type == CONTROL_NAME && p->required == required &&
+		if (is_positional(p) && p->required == required &&
 		    !json_object_get(params, p->name))
 			return p;
 	return NULL;
@@ -141,6 +148,16 @@ static const struct control_param *choice_of(const struct control_command *cmd,
 	return NULL;
 }
 
+/* The daemon has another working directory. */
+static json_t *path_of(const char *word)
+{
+	char cwd[PATH_MAX], path[PATH_MAX];
+
+	if (!getcwd(cwd, sizeof(cwd)) || text_path(cwd, word, path, sizeof(path)))
+		return json_string(word);
+	return json_string(path);
+}
+
 static json_t *value_of(const struct control_param *p, const char *word)
 {
 	uint64_t v;
@@ -152,9 +169,16 @@ static json_t *value_of(const struct control_param *p, const char *word)
 							  : json_integer((json_int_t)v);
 	case CONTROL_BOOL:
 		return text_bool(word, &on) ? json_string(word) : json_boolean(on);
+	case CONTROL_PATH:
+		return path_of(word);
 	default:
 		return json_string(word);
 	}
+}
+
+static int set_value(json_t *params, const struct control_param *p, const char *word)
+{
+	return json_object_set_new(params, p->name, value_of(p, word)) ? -EINVAL : 0;
 }
 
 static int unknown_word(const struct control_command *cmd, const char *word, char *why,
@@ -166,7 +190,7 @@ static int unknown_word(const struct control_command *cmd, const char *word, cha
 
 	for (const struct control_param *p = cmd->params; p->name; p++)
 		if (p->type != CONTROL_NAME)
-			names[n++] = p->name;
+			names[n++] = control_word(p);
 	near = text_nearest(word + strspn(word, "-"), names, n);
 	if (near)
 		snprintf(why, why_len, "\"%.60s\" is unknown here: did you mean \"%s%s\"?", word,
@@ -186,10 +210,10 @@ static int take_word(const struct control_command *cmd, json_t *params, int argc
 
 	p = word[0] == '-' ? NULL : next_name(cmd, params, true);
 	if (p)
-		return json_object_set_new(params, p->name, json_string(word)) ? -EINVAL : 1;
+		return set_value(params, p, word) ? -EINVAL : 1;
 	p = find_setting(cmd, word[0] == '-' && word[1] == '-' ? word + 2 : word);
 	if (p && json_object_get(params, p->name)) {
-		snprintf(why, why_len, "%s is given twice", p->name);
+		snprintf(why, why_len, "%s is given twice", control_word(p));
 		return -EINVAL;
 	}
 	if (p && p->type == CONTROL_BOOL && word[0] == '-')
@@ -199,7 +223,7 @@ static int take_word(const struct control_command *cmd, json_t *params, int argc
 		return -EINVAL;
 	}
 	if (p)
-		return json_object_set_new(params, p->name, value_of(p, argv[1])) ? -EINVAL : 2;
+		return set_value(params, p, argv[1]) ? -EINVAL : 2;
 	p = choice_of(cmd, params, word + (strncmp(word, "--", 2) ? 0 : 2));
 	if (p)
 		return json_object_set_new(params, p->name, json_string(word + strspn(word, "-")))
@@ -207,7 +231,7 @@ static int take_word(const struct control_command *cmd, json_t *params, int argc
 			       : 1;
 	p = word[0] == '-' ? NULL : next_name(cmd, params, false);
 	if (p)
-		return json_object_set_new(params, p->name, json_string(word)) ? -EINVAL : 1;
+		return set_value(params, p, word) ? -EINVAL : 1;
 	return unknown_word(cmd, word, why, why_len);
 }
 

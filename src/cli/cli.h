@@ -66,12 +66,39 @@ typedef int cli_verb(struct cli *cli, int argc, char **argv);
 cli_verb verb_show;
 cli_verb verb_stats;
 cli_verb verb_change; /* every verb that prints nothing but what it changed */
+cli_verb verb_ns_create;
+cli_verb verb_ns_show;
 cli_verb verb_lspci;
 cli_verb verb_root_unplug;
 cli_verb verb_attach_args;
 cli_verb verb_version;
 cli_verb verb_doctor;
 cli_verb verb_help;
+
+/* One line of a description: "  label        text". */
+void show_line(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Of a function, what both types have: who holds it, and the client's share in it. */
+void show_holder(const json_t *f, char *buf, size_t len);
+void show_client(const json_t *client);
+/* show_nvme.c: tables of lists, and one of each in detail. Entries of other types are left out. */
+void show_nvme_devices(const json_t *list);
+void show_nvme_functions(const json_t *list);
+void show_namespaces(const json_t *list);
+void show_nvme_function(const json_t *f);
+void show_namespace(const json_t *ns);
+/* "vf0-vf3,vf7" from full names; free() it. */
+char *show_attached(const json_t *names);
+bool is_nvme(const json_t *o);
+/* Whether a list has an entry of a type. */
+bool has_type(const json_t *list, bool nvme);
+
+/* stats_nvme.c: of controllers and namespaces. */
+void stats_nvme_tables(const json_t *result);
+void stats_nvme_one(const json_t *o);
+void stats_nvme_rates(const json_t *now, const json_t *before, double seconds);
+/* stats.c: growth of a counter a second; 0 when it was cleared in between, or before is NULL. */
+double stats_rate(const json_t *now, const json_t *before, const char *key, double seconds);
+const json_t *stats_find(const json_t *list, const char *name);
 
 /* The text of `softiov help` and `softiov help VERB`. */
 void cli_help(FILE *f);

@@ -194,6 +194,8 @@ int verb_doctor(struct cli *cli, int argc, char **argv)
 	doctor_kvm(&d);
 	doctor_memory(&d);
 	doctor_tap(&d);
+	doctor_uring(&d);
+	doctor_memlock(&d);
 	doctor_files(&d);
 	doctor_lspci(&d);
 	doctor_runtime_dir(&d);

@@ -27,6 +27,8 @@ void doctor_kvm(struct doctor *d);
 void doctor_memory(struct doctor *d);
 void doctor_tap(struct doctor *d);
 void doctor_files(struct doctor *d);
+void doctor_uring(struct doctor *d);
+void doctor_memlock(struct doctor *d);
 void doctor_runtime_dir(struct doctor *d);
 void doctor_lspci(struct doctor *d);
 

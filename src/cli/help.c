@@ -21,7 +21,8 @@ void cli_help(FILE *f)
 	      "  -h, --help             this text; after a verb, that verb's\n"
 	      "\n"
 	      "Names: nic0 is a device, nic0/pf its physical function, nic0/vf3 a virtual one,\n"
-	      "host0 a root (a VM that holds a whole PCIe hierarchy).\n"
+	      "ssd0/ns1 a namespace (a disk) of an NVMe device, host0 a root (a VM that holds\n"
+	      "a whole PCIe hierarchy).\n"
 	      "\n"
 	      "From nothing to a VM with a virtual function:\n"
 	      "  softiov doctor                       # is anything missing on this machine?\n"
@@ -31,35 +32,68 @@ void cli_help(FILE *f)
 	      "  softiov attach-args nic0/vf0         # what to add to QEMU's command line\n"
 	      "  softiov stats nic0 --watch\n"
 	      "\n"
+	      "A disk for it, with a device of type nvme in the configuration:\n"
+	      "  softiov ns create ssd0 file disk.img size 4G attach vf0\n"
+	      "  softiov attach-args ssd0/vf0\n"
+	      "\n"
 	      "Exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 no daemon.\n",
 	      f);
 }
 
+static void upper_case(const char *name, char *buf, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i];
+
+		buf[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+		if (!c)
+			break;
+	}
+}
+
 static void param_form(const struct control_param *p, char *buf, size_t len)
 {
+	const char *word = control_word(p);
+
+	if (p->positional) {
+		upper_case(word, buf, len);
+		return;
+	}
 	switch (p->type) {
 	case CONTROL_INT:
-		snprintf(buf, len, "%s %d..%d", p->name, p->min, p->max);
+		snprintf(buf, len, "%s %d..%d", word, p->min, p->max);
 		break;
 	case CONTROL_BOOL:
-		snprintf(buf, len, "%s on|off", p->name);
+		snprintf(buf, len, "%s on|off", word);
 		break;
 	case CONTROL_CHOICE:
 		snprintf(buf, len, "%s", p->choices);
 		break;
 	case CONTROL_NAME:
-		for (size_t i = 0; i < len; i++) {
-			char c = p->name[i];
-
-			buf[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-			if (!c)
-				break;
-		}
+		upper_case(word, buf, len);
+		break;
+	case CONTROL_MAC:
+		snprintf(buf, len, "%s ADDRESS", word);
+		break;
+	case CONTROL_SIZE:
+		snprintf(buf, len, "%s SIZE", word);
+		break;
+	case CONTROL_PATH:
+		snprintf(buf, len, "%s PATH", word);
 		break;
 	default:
-		snprintf(buf, len, "%s %s", p->name, p->type == CONTROL_MAC ? "ADDRESS" : "VALUE");
+		snprintf(buf, len, "%s %s", word, p->choices ? p->choices : "VALUE");
 		break;
 	}
+}
+
+/* True when some setting is a size, and what that is has to be said. */
+static bool has_size(const struct control_command *cmd)
+{
+	for (const struct control_param *p = cmd->params; p->name; p++)
+		if (p->type == CONTROL_SIZE)
+			return true;
+	return false;
 }
 
 static void print_param(const struct control_command *cmd, const struct control_param *p, FILE *f)
@@ -87,6 +121,8 @@ void cli_help_verb(const struct control_command *cmd, FILE *f)
 		fputc('\n', f);
 	for (const struct control_param *p = cmd->params; p->name; p++)
 		print_param(cmd, p, f);
+	if (has_size(cmd))
+		fputs("\nA SIZE is bytes, with K, M, G or T for powers of 1024: 512M, 1.5G.\n", f);
 	if (cmd->examples) {
 		const char *s = cmd->examples;
 

@@ -17,6 +17,7 @@ static const struct {
 	{"lspci", verb_lspci},	   {"attach-args", verb_attach_args},
 	{"version", verb_version}, {"doctor", verb_doctor},
 	{"help", verb_help},	   {"root unplug", verb_root_unplug},
+	{"ns show", verb_ns_show}, {"ns create", verb_ns_create},
 };
 
 static cli_verb *verb_function(const struct control_command *cmd)
@@ -34,6 +35,20 @@ int verb_change(struct cli *cli, int argc, char **argv)
 
 	if (!ret && cli->json)
 		cli_print_json(result);
+	json_decref(result);
+	return ret;
+}
+
+/* The name is for scripts: ns=$(softiov ns create …). */
+int verb_ns_create(struct cli *cli, int argc, char **argv)
+{
+	json_t *result;
+	int ret = cli_call_verb(cli, argc, argv, &result);
+
+	if (!ret && cli->json)
+		cli_print_json(result);
+	else if (!ret)
+		puts(js(result, "name"));
 	json_decref(result);
 	return ret;
 }

@@ -18,7 +18,7 @@ static void heading(const char *text)
 }
 
 /* "pid 4242", "root host0", "-" */
-static void print_holder(const json_t *f, char *buf, size_t len)
+void show_holder(const json_t *f, char *buf, size_t len)
 {
 	const char *holder = js(f, "holder");
 
@@ -62,11 +62,17 @@ static void show_devices(const json_t *list)
 	size_t i;
 	json_t *d;
 
+	if (!has_type(list, false)) {
+		show_nvme_devices(list);
+		return;
+	}
 	table_init(&t, "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|UPLINK");
 	json_array_foreach(list, i, d)
 	{
 		char up[128];
 
+		if (is_nvme(d))
+			continue;
 		print_uplink(json_object_get(d, "uplink"), up, sizeof(up));
 		table_cell(&t, "%s", js(d, "name"));
 		table_cell(&t, "%s", js(d, "type"));
@@ -78,6 +84,10 @@ static void show_devices(const json_t *list)
 	}
 	table_print(&t, stdout);
 	table_free(&t);
+	if (!has_type(list, true))
+		return;
+	putchar('\n');
+	show_nvme_devices(list);
 }
 
 static void show_functions(const json_t *list)
@@ -86,12 +96,18 @@ static void show_functions(const json_t *list)
 	size_t i;
 	json_t *f;
 
+	if (!has_type(list, false)) {
+		show_nvme_functions(list);
+		return;
+	}
 	table_init(&t, "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
 	json_array_foreach(list, i, f)
 	{
 		char holder[64], vlan[64];
 
-		print_holder(f, holder, sizeof(holder));
+		if (is_nvme(f))
+			continue;
+		show_holder(f, holder, sizeof(holder));
 		print_vlan(f, vlan, sizeof(vlan));
 		table_cell(&t, "%s", js(f, "name"));
 		table_cell(&t, "%s", holder);
@@ -105,6 +121,10 @@ static void show_functions(const json_t *list)
 	}
 	table_print(&t, stdout);
 	table_free(&t);
+	if (!has_type(list, true))
+		return;
+	putchar('\n');
+	show_nvme_functions(list);
 }
 
 static void show_ports(const json_t *list)
@@ -206,9 +226,7 @@ static void show_fdb(const json_t *list)
 	table_free(&t);
 }
 
-static void line(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void line(const char *label, const char *fmt, ...)
+void show_line(const char *label, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -219,19 +237,19 @@ static void line(const char *label, const char *fmt, ...)
 	putchar('\n');
 }
 
-static void show_client(const json_t *client)
+void show_client(const json_t *client)
 {
 	char bytes[16];
 
 	if (!json_is_object(client))
 		return;
-	line("client", "pid %lld, uid %lld, %lld messages, %lld errors", ji(client, "pid"),
-	     ji(client, "uid"), ji(client, "messages"), ji(client, "errors"));
-	line("memory", "%s of the VM's in %lld regions%s",
-	     human_bytes((uint64_t)ji(client, "dma-bytes"), bytes), ji(client, "dma-regions"),
-	     jb(client, "remote-memory")
-		     ? "; part of it is not shared (slow): give the VM share=on memory"
-		     : "");
+	show_line("client", "pid %lld, uid %lld, %lld messages, %lld errors", ji(client, "pid"),
+		  ji(client, "uid"), ji(client, "messages"), ji(client, "errors"));
+	show_line("memory", "%s of the VM's in %lld regions%s",
+		  human_bytes((uint64_t)ji(client, "dma-bytes"), bytes), ji(client, "dma-regions"),
+		  jb(client, "remote-memory")
+			  ? "; part of it is not shared (slow): give the VM share=on memory"
+			  : "");
 }
 
 /* One function, everything there is to say. */
@@ -240,31 +258,34 @@ static void show_function(const json_t *f)
 	const json_t *driver = json_object_get(f, "driver");
 	char holder[64], bytes[16];
 
-	print_holder(f, holder, sizeof(holder));
+	show_holder(f, holder, sizeof(holder));
 	printf("%s: %s of %s\n", js(f, "name"),
 	       strcmp(js(f, "kind"), "pf") ? "virtual function" : "physical function",
 	       js(f, "pf")[0] ? js(f, "pf") : js(f, "device"));
-	line("held by", "%s", holder);
+	show_line("held by", "%s", holder);
 	if (js(f, "root")[0])
-		line("root", "%s%s%s", js(f, "root"), js(f, "rid")[0] ? ", at " : "", js(f, "rid"));
-	line("socket", "%s", js(f, "socket")[0] ? js(f, "socket") : "none, its root holds it");
+		show_line("root", "%s%s%s", js(f, "root"), js(f, "rid")[0] ? ", at " : "",
+			  js(f, "rid"));
+	show_line("socket", "%s", js(f, "socket")[0] ? js(f, "socket") : "none, its root holds it");
 	show_client(json_object_get(f, "client"));
-	line("driver", "%s, %lld of %lld queue pairs, features %s", js(driver, "state"),
-	     ji(driver, "queues"), ji(driver, "queues-max"), js(driver, "features"));
-	line("signals", "%lld kicks, %lld interrupts", ji(driver, "kicks"),
-	     ji(driver, "interrupts"));
-	line("link", "%s (link-state %s)", js(f, "link"), js(f, "link-state"));
-	line("mac", "%s%s", js(f, "mac"),
-	     jb(f, "mac-by-admin") ? ", set by the administrator" : "");
+	show_line("driver", "%s, %lld of %lld queue pairs, features %s", js(driver, "state"),
+		  ji(driver, "queues"), ji(driver, "queues-max"), js(driver, "features"));
+	show_line("signals", "%lld kicks, %lld interrupts", ji(driver, "kicks"),
+		  ji(driver, "interrupts"));
+	show_line("link", "%s (link-state %s)", js(f, "link"), js(f, "link-state"));
+	show_line("mac", "%s%s", js(f, "mac"),
+		  jb(f, "mac-by-admin") ? ", set by the administrator" : "");
 	if (ji(f, "vlan"))
-		line("vlan", "%lld qos %lld proto %s", ji(f, "vlan"), ji(f, "qos"), js(f, "proto"));
+		show_line("vlan", "%lld qos %lld proto %s", ji(f, "vlan"), ji(f, "qos"),
+			  js(f, "proto"));
 	if (js(f, "trunk")[0])
-		line("trunk", "%s", js(f, "trunk"));
-	line("spoofchk", "%s", jb(f, "spoofchk") ? "on" : "off");
-	line("trust", "%s", jb(f, "trust") ? "on" : "off");
+		show_line("trunk", "%s", js(f, "trunk"));
+	show_line("spoofchk", "%s", jb(f, "spoofchk") ? "on" : "off");
+	show_line("trust", "%s", jb(f, "trust") ? "on" : "off");
 	if (ji(f, "refused"))
-		line("refused", "%lld connections, see the daemon's log", ji(f, "refused"));
-	line("costs", "%s of the daemon's memory", human_bytes((uint64_t)ji(f, "memory"), bytes));
+		show_line("refused", "%lld connections, see the daemon's log", ji(f, "refused"));
+	show_line("costs", "%s of the daemon's memory",
+		  human_bytes((uint64_t)ji(f, "memory"), bytes));
 }
 
 static void show_all(const json_t *result)
@@ -275,6 +296,7 @@ static void show_all(const json_t *result)
 	} parts[] = {
 		{"devices", "Devices", show_devices},
 		{"functions", "Functions", show_functions},
+		{"namespaces", "Namespaces", show_namespaces},
 		{"roots", "Roots", show_roots},
 		{"workers", "Workers", show_workers},
 	};
@@ -295,8 +317,13 @@ static void show_kind(const char *kind, const json_t *list)
 		const char *kind;
 		void (*show)(const json_t *);
 	} kinds[] = {
-		{"devices", show_devices}, {"functions", show_functions}, {"ports", show_ports},
-		{"roots", show_roots},	   {"workers", show_workers},	  {"fdb", show_fdb},
+		{"devices", show_devices},
+		{"functions", show_functions},
+		{"namespaces", show_namespaces},
+		{"ports", show_ports},
+		{"roots", show_roots},
+		{"workers", show_workers},
+		{"fdb", show_fdb},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -304,11 +331,35 @@ static void show_kind(const char *kind, const json_t *list)
 			kinds[i].show(list);
 }
 
+/* The one object that a name means, if the list has no other. */
+static const json_t *only(const json_t *list, const char *name)
+{
+	const json_t *o = json_array_size(list) == 1 ? json_array_get(list, 0) : NULL;
+
+	return o && !strcmp(js(o, "name"), name) ? o : NULL;
+}
+
+static void print_result(const json_t *params, const json_t *result)
+{
+	const char *kind = js(params, "kind"), *name = js(params, "name");
+	const json_t *function = only(json_object_get(result, "functions"), name);
+	const json_t *ns = only(json_object_get(result, "namespaces"), name);
+
+	if (function && is_nvme(function))
+		show_nvme_function(function);
+	else if (function)
+		show_function(function);
+	else if (ns)
+		show_namespace(ns);
+	else if (kind[0])
+		show_kind(kind, result);
+	else
+		show_all(result);
+}
+
 int verb_show(struct cli *cli, int argc, char **argv)
 {
 	json_t *params, *result = NULL;
-	const json_t *functions;
-	const char *name;
 	char why[256];
 	int ret;
 
@@ -318,19 +369,35 @@ int verb_show(struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	}
 	ret = cli_call(cli, "show", params, &result);
-	name = js(params, "name");
-	functions = json_object_get(result, "functions");
 	if (ret)
 		; /* said */
 	else if (cli->json)
 		cli_print_json(result);
-	else if (json_array_size(functions) == 1 &&
-		 !strcmp(js(json_array_get(functions, 0), "name"), name))
-		show_function(json_array_get(functions, 0));
-	else if (js(params, "kind")[0])
-		show_kind(js(params, "kind"), result);
 	else
-		show_all(result);
+		print_result(params, result);
+	json_decref(params);
+	json_decref(result);
+	return ret;
+}
+
+int verb_ns_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *params = cli_params_or_usage(cli, argc, argv), *result = NULL;
+	const json_t *ns;
+	int ret;
+
+	if (!params)
+		return CLI_USAGE;
+	ret = cli_call(cli, cli->cmd->method, params, &result);
+	ns = only(result, js(params, "name"));
+	if (ret)
+		; /* said */
+	else if (cli->json)
+		cli_print_json(result);
+	else if (ns)
+		show_namespace(ns);
+	else
+		show_namespaces(result);
 	json_decref(params);
 	json_decref(result);
 	return ret;

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
+#include "util/util.h"
 
 #define WATCH_DEFAULT_S 1.0
 #define WATCH_MIN_S	0.1
@@ -67,6 +68,20 @@ static void port_row(struct table *t, const json_t *p)
 	free(reasons);
 }
 
+/* False when there are disks, and nothing else. */
+static bool has_ports(const json_t *result)
+{
+	const json_t *functions = json_object_get(result, "functions");
+
+	return json_array_size(json_object_get(result, "uplinks")) || has_type(functions, false);
+}
+
+static bool has_disks(const json_t *result)
+{
+	return json_array_size(json_object_get(result, "namespaces")) ||
+	       has_type(json_object_get(result, "functions"), true);
+}
+
 static void print_ports(const json_t *result)
 {
 	static const char *const lists[] = {"functions", "uplinks"};
@@ -74,9 +89,12 @@ static void print_ports(const json_t *result)
 	json_t *p;
 	size_t i;
 
+	if (!has_ports(result))
+		return;
 	table_init(&t, "PORT|>RX PKTS|>RX BYTES|>RX DROP|>TX PKTS|>TX BYTES|>TX DROP|WHY DROPPED");
 	for (unsigned l = 0; l < 2; l++)
-		json_array_foreach(json_object_get(result, lists[l]), i, p) port_row(&t, p);
+		json_array_foreach(json_object_get(result, lists[l]), i, p) if (!is_nvme(p))
+			port_row(&t, p);
 	table_print(&t, stdout);
 	table_free(&t);
 }
@@ -133,23 +151,43 @@ static void print_one(const json_t *p)
 		       "interrupts", ji(p, "interrupts"));
 }
 
+/* The only object of all lists, if it is the one named. */
+static const json_t *only_one(const json_t *result, const char *name)
+{
+	static const char *const lists[] = {"functions", "namespaces", "uplinks"};
+	const json_t *one = NULL;
+	size_t n = 0;
+
+	for (unsigned l = 0; l < ARRAY_SIZE(lists); l++) {
+		const json_t *list = json_object_get(result, lists[l]);
+
+		n += json_array_size(list);
+		if (!one)
+			one = json_array_get(list, 0);
+	}
+	return n == 1 && !strcmp(js(one, "name"), name) ? one : NULL;
+}
+
 static void print_stats(const json_t *result, const char *name)
 {
-	const json_t *functions = json_object_get(result, "functions");
-	const json_t *uplinks = json_object_get(result, "uplinks");
-	const json_t *only = json_array_size(functions) ? json_array_get(functions, 0)
-							: json_array_get(uplinks, 0);
+	const json_t *one = only_one(result, name);
 
-	if (json_array_size(functions) + json_array_size(uplinks) == 1 && only &&
-	    !strcmp(js(only, "name"), name)) {
-		print_one(only);
+	if (one && json_object_get(one, "reads")) {
+		stats_nvme_one(one);
+		return;
+	}
+	if (one) {
+		print_one(one);
 		return;
 	}
 	print_ports(result);
+	if (has_ports(result) && has_disks(result))
+		putchar('\n');
+	stats_nvme_tables(result);
 	print_workers(result);
 }
 
-static const json_t *find_named(const json_t *list, const char *name)
+const json_t *stats_find(const json_t *list, const char *name)
 {
 	json_t *p;
 	size_t i;
@@ -158,12 +196,11 @@ static const json_t *find_named(const json_t *list, const char *name)
 	return NULL;
 }
 
-/* Per second; 0 when the counter was cleared in between or the port is new. */
-static double rate(const json_t *now, const json_t *before, const char *key, double s)
+double stats_rate(const json_t *now, const json_t *before, const char *key, double seconds)
 {
 	long long d = before ? ji(now, key) - ji(before, key) : 0;
 
-	return d > 0 ? (double)d / s : 0;
+	return d > 0 ? (double)d / seconds : 0;
 }
 
 static void rate_row(struct table *t, const json_t *p, const json_t *before, double s)
@@ -171,21 +208,41 @@ static void rate_row(struct table *t, const json_t *p, const json_t *before, dou
 	char n[16];
 
 	table_cell(t, "%s", js(p, "name"));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "rx-packets", s), n));
-	table_cell(t, "%s", human_rate(rate(p, before, "rx-bytes", s) * 8, n));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "rx-dropped", s), n));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "tx-packets", s), n));
-	table_cell(t, "%s", human_rate(rate(p, before, "tx-bytes", s) * 8, n));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "tx-dropped", s), n));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "kicks", s), n));
-	table_cell(t, "%s", human_count((uint64_t)rate(p, before, "interrupts", s), n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "rx-packets", s), n));
+	table_cell(t, "%s", human_rate(stats_rate(p, before, "rx-bytes", s) * 8, n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "rx-dropped", s), n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "tx-packets", s), n));
+	table_cell(t, "%s", human_rate(stats_rate(p, before, "tx-bytes", s) * 8, n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "tx-dropped", s), n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "kicks", s), n));
+	table_cell(t, "%s", human_count((uint64_t)stats_rate(p, before, "interrupts", s), n));
+}
+
+static void print_port_rates(const json_t *now, const json_t *before, double s)
+{
+	static const char *const lists[] = {"functions", "uplinks"};
+	struct table t;
+	json_t *p;
+	size_t i;
+
+	if (!has_ports(now))
+		return;
+	table_init(&t, "PORT (A SECOND)|>RX PKTS|>RX|>RX DROP|>TX PKTS|>TX|>TX DROP|>KICKS|>IRQS");
+	for (unsigned l = 0; l < 2; l++) {
+		const json_t *old = json_object_get(before, lists[l]);
+
+		json_array_foreach(json_object_get(now, lists[l]), i, p) if (!is_nvme(p))
+			rate_row(&t, p, stats_find(old, js(p, "name")), s);
+	}
+	table_print(&t, stdout);
+	table_free(&t);
+	if (has_disks(now))
+		putchar('\n');
 }
 
 static void print_rates(const json_t *now, const json_t *before)
 {
-	static const char *const lists[] = {"functions", "uplinks"};
 	double s = (double)(ji(now, "time-ns") - ji(before, "time-ns")) / 1e9;
-	struct table t;
 	json_t *p;
 	size_t i;
 
@@ -193,18 +250,14 @@ static void print_rates(const json_t *now, const json_t *before)
 		return;
 	if (isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout);
-	table_init(&t, "PORT (A SECOND)|>RX PKTS|>RX|>RX DROP|>TX PKTS|>TX|>TX DROP|>KICKS|>IRQS");
-	for (unsigned l = 0; l < 2; l++)
-		json_array_foreach(json_object_get(now, lists[l]), i, p) rate_row(
-			&t, p, find_named(json_object_get(before, lists[l]), js(p, "name")), s);
-	table_print(&t, stdout);
-	table_free(&t);
+	print_port_rates(now, before, s);
+	stats_nvme_rates(now, before, s);
 	json_array_foreach(json_object_get(now, "workers"), i, p)
 	{
-		const json_t *b = find_named(json_object_get(before, "workers"), js(p, "name"));
+		const json_t *b = stats_find(json_object_get(before, "workers"), js(p, "name"));
 
 		printf("%s%s: %.1f %% awake, %lld of %lld queues busy\n", i ? "" : "\n",
-		       js(p, "name"), rate(p, b, "busy-ns", s) / 1e7, ji(p, "active"),
+		       js(p, "name"), stats_rate(p, b, "busy-ns", s) / 1e7, ji(p, "active"),
 		       ji(p, "pollers"));
 	}
 	if (!isatty(STDOUT_FILENO))

@@ -149,3 +149,19 @@ const char *human_rate(double bits, char buf[16])
 	scaled(bits, 1000, units, 5, buf);
 	return buf;
 }
+
+const char *human_byte_rate(double bytes, char buf[16])
+{
+	static const char *const units[] = {" B/s", " kB/s", " MB/s", " GB/s", " TB/s"};
+
+	scaled(bytes, 1000, units, 5, buf);
+	return buf;
+}
+
+const char *human_time(uint64_t ns, char buf[16])
+{
+	static const char *const units[] = {" ns", " us", " ms", " s"};
+
+	scaled((double)ns, 1000, units, 4, buf);
+	return buf;
+}

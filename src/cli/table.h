@@ -30,5 +30,9 @@ const char *human_count(uint64_t n, char buf[16]);
 const char *human_bytes(uint64_t n, char buf[16]);
 /* "9.41 Gb/s" from bits per second */
 const char *human_rate(double bits, char buf[16]);
+/* "123 MB/s" from bytes per second; of 1000, as disks are sold */
+const char *human_byte_rate(double bytes, char buf[16]);
+/* "8.20 us", "1.50 ms", "2.00 s" */
+const char *human_time(uint64_t ns, char buf[16]);
 
 #endif

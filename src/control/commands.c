@@ -2,56 +2,73 @@
 /* The table of commands. What a command does is in control/methods*.c and in src/cli. */
 #include "control/protocol.h"
 
+#include "control/nvme_words.h"
+
 /* clang-format off */
+/* Of NVMe functions and of namespaces. */
+#define LIMITS \
+	{"iops", CONTROL_INT, false, "NVMe: commands a second; 0: no limit", 0, NVME_IOPS_MAX}, \
+	{"iops-burst", CONTROL_INT, false, "commands at once after a rest", 0, NVME_IOPS_MAX}, \
+	{"bandwidth", CONTROL_SIZE, false, "NVMe: bytes a second; 0: no limit"}, \
+	{"bandwidth-burst", CONTROL_SIZE, false, "bytes at once after a rest"}
+
 const struct control_command control_commands[] = {
 	{
 		.verb = "show", .method = "show",
-		.usage = "[devices|functions|ports|roots|workers|fdb] [NAME]",
+		.usage = "[devices|functions|namespaces|ports|roots|workers|fdb] [NAME]",
 		.summary = "what exists, and who is attached",
 		.examples =
 			"softiov show                    # everything at a glance\n"
 			"softiov show functions nic0     # PF and VFs of one device\n"
 			"softiov show nic0/vf3           # one function in detail\n"
+			"softiov show ssd0/ns1           # one namespace: a disk of an NVMe device\n"
 			"softiov show fdb                # addresses the switches know\n",
 		.params = {
 			{"kind", CONTROL_CHOICE, false, "what to list; all when left out", 0, 0,
-			 "devices|functions|ports|roots|workers|fdb"},
-			{"name", CONTROL_NAME, false, "only this device, function or root"},
+			 "devices|functions|namespaces|ports|roots|workers|fdb"},
+			{"name", CONTROL_NAME, false,
+			 "only this device, function, namespace or root"},
 		},
 	},
 	{
 		.verb = "stats", .method = "stats",
 		.usage = "[NAME] [--watch [SECONDS]]",
-		.summary = "packets, bytes, and every reason for a drop",
+		.summary = "packets and every reason for a drop; reads, writes, latency, errors",
 		.examples =
 			"softiov stats                   # all functions, uplinks and workers\n"
 			"softiov stats nic0/vf3          # each counter of one function\n"
-			"softiov stats nic0 --watch 2    # rates, every 2 seconds, until Ctrl-C\n",
+			"softiov stats nic0 --watch 2    # rates, every 2 seconds, until Ctrl-C\n"
+			"softiov stats ssd0 --watch      # IOPS and MB/s of disks\n",
 		.params = {
-			{"name", CONTROL_NAME, false, "only this device, function or uplink"},
+			{"name", CONTROL_NAME, false,
+			 "only this device, function, namespace or uplink"},
 		},
 	},
 	{
 		.verb = "stats clear", .method = "stats.clear", .changes = true,
 		.usage = "[NAME]",
-		.summary = "set packet counters to zero",
+		.summary = "set counters and latencies to zero",
 		.examples =
-			"softiov stats clear nic0/vf3\n",
+			"softiov stats clear nic0/vf3\n"
+			"softiov stats clear ssd0        # its functions and namespaces\n",
 		.params = {
-			{"name", CONTROL_NAME, false, "only this device, function or uplink"},
+			{"name", CONTROL_NAME, false,
+			 "only this device, function, namespace or uplink"},
 		},
 	},
 	{
 		.verb = "vf set", .method = "vf.set", .changes = true,
 		.usage = "FUNCTION SETTING VALUE [SETTING VALUE]...",
-		.summary = "change the port of a function while it runs",
+		.summary = "change the port of a function, or the limits of a disk, while it runs",
 		.examples =
 			"softiov vf set nic0/vf3 vlan 100 qos 3\n"
 			"softiov vf set nic0/vf3 vlan 200 proto 802.1ad\n"
 			"softiov vf set nic0/vf3 vlan 0             # no port VLAN\n"
 			"softiov vf set nic0/vf3 mac 02:00:00:00:00:10 spoofchk on\n"
 			"softiov vf set nic0/vf3 trunk 1,5-9        # let these tags pass; \"off\" ends it\n"
-			"softiov vf set nic0/vf3 trust on link-state disable\n",
+			"softiov vf set nic0/vf3 trust on link-state disable\n"
+			"softiov vf set ssd0/vf0 iops 20000 bandwidth 200M  # NVMe: what it may do\n"
+			"softiov vf set ssd0/vf0 iops 0             # no limit\n",
 		.params = {
 			{"function", CONTROL_NAME, true, "such as nic0/vf3"},
 			{"mac", CONTROL_MAC, false, "its address"},
@@ -66,6 +83,7 @@ const struct control_command control_commands[] = {
 			 "let the guest change its address and see everything"},
 			{"link-state", CONTROL_CHOICE, false, "follow the uplink, or always up, or down",
 			 0, 0, "auto|enable|disable"},
+			LIMITS,
 		},
 	},
 	{
@@ -79,6 +97,118 @@ const struct control_command control_commands[] = {
 			{"device", CONTROL_NAME, true, "such as nic0"},
 			{"num-vfs", CONTROL_INT, true, "how many VFs there shall be", 0, 1024},
 			{"force", CONTROL_BOOL, false, "take VFs away from VMs that hold them"},
+		},
+	},
+	{
+		.verb = "ns create", .method = "ns.create", .changes = true,
+		.usage = "DEVICE file PATH|device PATH|memory SIZE|null SIZE|nbd URI|pool SIZE\n"
+			 "                         [SETTING VALUE]...",
+		.summary = "make a namespace, a disk of an NVMe device, and print its name",
+		.examples =
+			"softiov ns create ssd0 file disk.img size 4G attach vf0\n"
+			"softiov ns create ssd0 device /dev/vdb attach vf0,vf1  # shared by two\n"
+			"softiov ns create ssd0 pool 2G attach pf    # for a root to give to its VFs\n"
+			"softiov ns create ssd0 nbd 'nbd+unix:///?socket=/run/x.sock' attach vf1\n"
+			"softiov ns create ssd0 memory 1G nsid 7 block-size 4096 iops 50000\n",
+		.params = {
+			{"device", CONTROL_NAME, true, "such as ssd0"},
+			{"file", CONTROL_PATH, false, "kept in this file, made when it is missing"},
+			{"block-device", CONTROL_PATH, false, "is this block device of the host",
+			 .word = "device"},
+			{"memory", CONTROL_SIZE, false, "in the daemon's memory, lost with it"},
+			{"null", CONTROL_SIZE, false, "takes all, gives zeros: to measure with"},
+			{"nbd", CONTROL_STRING, false, "a disk elsewhere, by NBD", .choices = "URI"},
+			{"pool", CONTROL_SIZE, false, "from the device's namespace-pool"},
+			{"nsid", CONTROL_INT, false, "its number; the lowest free when left out", 1,
+			 256},
+			{"size", CONTROL_SIZE, false,
+			 "of file, device, nbd; all that is there when left out"},
+			{"block-size", CONTROL_CHOICE, false, "bytes of a logical block; else 512", 0,
+			 0, "512|4096"},
+			{"attach", CONTROL_STRING, false,
+			 "who has it: vf0,vf1, pf or all; nobody when left out",
+			 .choices = "FUNCTION,..."},
+			{"read-only", CONTROL_BOOL, false, "refuse writes"},
+			{"preallocate", CONTROL_BOOL, false, "reserve the file's room now"},
+			{"direct", CONTROL_CHOICE, false, "go round the host's page cache", 0, 0,
+			 "auto|on|off"},
+			{"uuid", CONTROL_STRING, false, "made when left out, the same each time",
+			 .choices = "UUID"},
+			{"reservations", CONTROL_PATH, false,
+			 "file that keeps reservations over restarts"},
+			LIMITS,
+		},
+	},
+	{
+		.verb = "ns resize", .method = "ns.resize", .changes = true,
+		.usage = "DEVICE/nsN [SIZE]",
+		.summary = "grow or shrink a namespace; guests are told",
+		.examples =
+			"softiov ns resize ssd0/ns1 8G\n"
+			"softiov ns resize ssd0/ns3      # a block device that has grown\n",
+		.params = {
+			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
+			{"size", CONTROL_SIZE, false, "what its backend has by now when left out",
+			 .positional = true},
+		},
+	},
+	{
+		.verb = "ns attach", .method = "ns.attach", .changes = true,
+		.usage = "DEVICE/nsN FUNCTION|all",
+		.summary = "give a namespace to a function; its guest sees a new disk",
+		.examples =
+			"softiov ns attach ssd0/ns1 vf3\n"
+			"softiov ns attach ssd0/ns1 all  # those that come later, too\n",
+		.params = {
+			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
+			{"function", CONTROL_NAME, true, "such as vf3, pf, or all"},
+		},
+	},
+	{
+		.verb = "ns detach", .method = "ns.detach", .changes = true,
+		.usage = "DEVICE/nsN FUNCTION|all",
+		.summary = "take a namespace from a function; its guest loses the disk",
+		.examples =
+			"softiov ns detach ssd0/ns1 vf3\n",
+		.params = {
+			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
+			{"function", CONTROL_NAME, true, "such as vf3, pf, or all"},
+		},
+	},
+	{
+		.verb = "ns delete", .method = "ns.delete", .changes = true,
+		.usage = "DEVICE/nsN [--force]",
+		.summary = "end a namespace; what it keeps stays, but for one of the pool",
+		.examples =
+			"softiov ns delete ssd0/ns1\n"
+			"softiov ns delete ssd0/ns1 --force  # even if functions have it\n",
+		.params = {
+			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
+			{"force", CONTROL_BOOL, false, "take it away from functions that have it"},
+		},
+	},
+	{
+		.verb = "ns set", .method = "ns.set", .changes = true,
+		.usage = "DEVICE/nsN SETTING VALUE [SETTING VALUE]...",
+		.summary = "change the limits of a namespace while it runs",
+		.examples =
+			"softiov ns set ssd0/ns1 iops 20000 iops-burst 2000\n"
+			"softiov ns set ssd0/ns1 bandwidth 100M\n"
+			"softiov ns set ssd0/ns1 bandwidth 0 # no limit\n",
+		.params = {
+			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
+			LIMITS,
+		},
+	},
+	{
+		.verb = "ns show", .method = "ns.show",
+		.usage = "[DEVICE|DEVICE/nsN]",
+		.summary = "namespaces, where they are kept and who has them",
+		.examples =
+			"softiov ns show\n"
+			"softiov ns show ssd0/ns1        # one in detail\n",
+		.params = {
+			{"name", CONTROL_NAME, false, "only of this device, or only this one"},
 		},
 	},
 	{

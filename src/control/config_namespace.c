@@ -6,12 +6,9 @@
 #include <string.h>
 
 #include "control/config_read.h"
+#include "control/nvme_words.h"
 #include "control/text.h"
 #include "util/util.h"
-
-#define IOPS_MAX      1000000000ull
-#define BANDWIDTH_MIN 4096ull /* less is a rate that somebody meant in other units */
-#define BANDWIDTH_MAX (1ull << 50)
 
 /* What a namespace is read into, and what of it was seen. */
 struct reading {
@@ -32,12 +29,12 @@ void read_limit(struct reader *r, const struct ynode *n, struct nvme_limits *lim
 	uint64_t v;
 
 	if (iops) {
-		read_uint(r, n, 0, IOPS_MAX, out);
+		read_uint(r, n, 0, NVME_IOPS_MAX, out);
 		return;
 	}
-	if (!read_size(r, n, 0, BANDWIDTH_MAX, &v))
+	if (!read_size(r, n, 0, NVME_BANDWIDTH_MAX, &v))
 		return;
-	if (v && v < BANDWIDTH_MIN)
+	if (v && v < NVME_BANDWIDTH_MIN)
 		config_error(
 			r, n->line,
 			"\"%.40s\": bytes a second, and fewer than 4K: write 200M for 200 MiB/s, "
@@ -118,7 +115,7 @@ static void read_sized(struct reader *r, const struct ynode *n, struct reading *
 	if (!first_backend(r, n, rd))
 		return;
 	rd->ns->backend.type = type;
-	read_size(r, n, 512, INT64_MAX, &rd->ns->backend.size);
+	read_size(r, n, NVME_NS_SIZE_MIN, NVME_NS_SIZE_MAX, &rd->ns->backend.size);
 }
 
 static void read_memory(struct reader *r, const struct ynode *n, void *obj)
@@ -160,7 +157,7 @@ static void read_ns_size(struct reader *r, const struct ynode *n, void *obj)
 	uint64_t v;
 
 	/* Of others the backend's own value is the size, wherever it stands: check_backend(). */
-	if (read_size(r, n, 512, INT64_MAX, &v) && !rd->ns->backend.size)
+	if (read_size(r, n, NVME_NS_SIZE_MIN, NVME_NS_SIZE_MAX, &v) && !rd->ns->backend.size)
 		rd->ns->backend.size = v;
 }
 
@@ -301,55 +298,17 @@ static void read_attach(struct reader *r, const struct ynode *n, void *obj)
 
 /* ---- the whole ---- */
 
-/* Backends as bits; what a setting is for. */
-#define FOR_FILE   BIT(0)
-#define FOR_DEVICE BIT(1)
-#define FOR_MEMORY BIT(2)
-#define FOR_NULL   BIT(3)
-#define FOR_NBD	   BIT(4)
-#define FOR_POOL   BIT(5)
-
-static const struct {
-	const char *key;
-	unsigned bit;
-} backends[] = {
-	{"file", FOR_FILE}, {"device", FOR_DEVICE}, {"memory", FOR_MEMORY},
-	{"null", FOR_NULL}, {"nbd", FOR_NBD},	    {"pool", FOR_POOL},
-};
-
-static const struct {
-	const char *key;
-	unsigned of;
-	const char *words;
-} settings[] = {
-	{"size", FOR_FILE | FOR_DEVICE | FOR_NBD,
-	 "belongs to file, device and nbd; here %s says it: remove it"},
-	{"preallocate", FOR_FILE, "belongs to file, this is %s: remove it"},
-	{"direct", FOR_FILE | FOR_DEVICE, "belongs to file and device, this is %s: remove it"},
-	{"read-only", FOR_FILE | FOR_DEVICE | FOR_NBD,
-	 "belongs to file, device and nbd, this is %s: remove it"},
-};
-
-static unsigned backend_bit(const char *key)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(backends); i++)
-		if (!strcmp(backends[i].key, key))
-			return backends[i].bit;
-	return 0;
-}
-
 static void check_settings(struct reader *r, const struct ynode *n, const char *backend)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(settings); i++) {
-		const struct ynode *at = map_find(n, settings[i].key);
-		char words[128];
+	for (const char *const *s = nvme_backend_settings; *s; s++) {
+		const struct ynode *at = map_find(n, *s);
+		char text[128];
 		size_t mark;
 
-		if (!at || settings[i].of & backend_bit(backend))
+		if (!at || !nvme_setting_refused(backend, *s, text, sizeof(text)))
 			continue;
-		snprintf(words, sizeof(words), settings[i].words, backend);
-		mark = path_push(r, settings[i].key);
-		config_error(r, at->line, "%s", words);
+		mark = path_push(r, *s);
+		config_error(r, at->line, "%s", text);
 		path_pop(r, mark);
 	}
 }

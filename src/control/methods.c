@@ -23,6 +23,13 @@ static const struct {
 	{"stats.clear", control_stats_clear},
 	{"vf.set", control_vf_set},
 	{"device.set", control_device_set},
+	{"ns.create", control_ns_create},
+	{"ns.resize", control_ns_resize},
+	{"ns.attach", control_ns_attach},
+	{"ns.detach", control_ns_detach},
+	{"ns.delete", control_ns_delete},
+	{"ns.set", control_ns_set},
+	{"ns.show", control_ns_show},
 	{"lspci", control_lspci},
 	{"attach-args", control_attach_args},
 	{"root.plug", control_root_plug},
@@ -126,6 +133,11 @@ static void add_root(void *opaque, const struct root_info *r)
 	add_name(opaque, r->name);
 }
 
+static void add_namespace(void *opaque, const struct softiov_ns_info *ns)
+{
+	add_name(opaque, ns->name);
+}
+
 struct find_device {
 	const char *name;
 	size_t len; /* of the device's part of it */
@@ -183,6 +195,7 @@ int control_no_such(const struct control_context *ctx, const char *name, const c
 		softiov_for_each_device(ctx->softiov, add_device, names);
 		softiov_for_each_root(ctx->softiov, add_root, names);
 		softiov_for_each_function(ctx->softiov, NULL, add_function, names);
+		softiov_ns_for_each(ctx->softiov, NULL, add_namespace, names);
 		near = text_nearest(name, names->name, names->n);
 		/* The name of another kind of thing is no advice. */
 		if (near && !strcmp(near, name))
@@ -241,6 +254,30 @@ static int refuse(const char *name, char *why, const char *text)
 	return -EINVAL;
 }
 
+static const char *const policy_params[] = {"mac",	"vlan",	 "qos",	       "proto", "trunk",
+					    "spoofchk", "trust", "link-state", NULL};
+static const char *const limit_params[] = {"iops", "iops-burst", "bandwidth", "bandwidth-burst",
+					   NULL};
+
+/* What functions of the other type have is no setting of this one. */
+static int check_type(const struct function_info *f, const json_t *params, char *why)
+{
+	bool nvme = f->kind == DEVICE_NVME;
+
+	for (const char *const *p = nvme ? policy_params : limit_params; *p; p++) {
+		if (!json_object_get(params, *p))
+			continue;
+		snprintf(why, CONTROL_WHY_MAX,
+			 nvme ? "%s: %s belongs to Ethernet functions, this is NVMe: give iops, "
+				"iops-burst, bandwidth or bandwidth-burst"
+			      : "%s: %s belongs to NVMe functions, this is Ethernet: give mac, "
+				"vlan, qos, proto, trunk, spoofchk, trust or link-state",
+			 f->name, *p);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* Decodes everything; nothing changes before the last check has passed. */
 static int edit_policy(const char *name, struct net_policy *p, const json_t *params, char *why)
 {
@@ -284,10 +321,19 @@ int control_vf_set(const struct control_context *ctx, const json_t *params, json
 	const char *name = param_string(params, "function");
 	struct function_info info;
 	struct net_policy policy;
+	struct nvme_limits limits;
 	int ret;
 
 	if (softiov_function(ctx->softiov, name, &info))
 		return control_no_such(ctx, name, "function", why);
+	ret = check_type(&info, params, why);
+	if (ret)
+		return ret;
+	if (info.kind == DEVICE_NVME) {
+		limits = info.nvme.limits;
+		ret = control_edit_limits(info.name, params, &limits, why);
+		return ret ? ret : softiov_nvme_set_limits(ctx->softiov, info.name, &limits, why);
+	}
 	policy = *info.policy;
 	ret = edit_policy(info.name, &policy, params, why);
 	if (ret)

@@ -22,6 +22,13 @@ control_method control_stats;
 control_method control_stats_clear;
 control_method control_vf_set;
 control_method control_device_set;
+control_method control_ns_create;
+control_method control_ns_resize;
+control_method control_ns_attach;
+control_method control_ns_detach;
+control_method control_ns_delete;
+control_method control_ns_set;
+control_method control_ns_show;
 control_method control_lspci;
 control_method control_attach_args;
 control_method control_root_plug;
@@ -53,6 +60,23 @@ void put_int(json_t *obj, const char *key, uint64_t value);
 void put_bool(json_t *obj, const char *key, bool value);
 /* All workers, as an array (a new reference). */
 json_t *control_workers_json(const struct control_context *ctx);
+/* Limits, in the words of vf set. */
+void put_limits(json_t *obj, const struct nvme_limits *lim);
+/* Changes what params says of them. 0, or -EINVAL with why, which begins with name. */
+int control_edit_limits(const char *name, const json_t *params, struct nvme_limits *lim,
+			char why[CONTROL_WHY_MAX]);
+/* The same without the rule that there must be one. */
+int control_take_limits(const char *name, const json_t *params, struct nvme_limits *lim,
+			char why[CONTROL_WHY_MAX]);
+/* *out stays when it is not given. */
+void param_size(const json_t *params, const char *name, uint64_t *out);
+void put_nvme_device(json_t *obj, const struct device_info *d);
+json_t *control_controller_json(const struct nvme_ctrl_status *c);
+void put_io_stats(json_t *obj, const struct nvme_io_stats *st);
+/* The names of the namespaces that a controller of a device has, as an array. */
+json_t *control_namespaces_of(const struct control_context *ctx, const char *device,
+			      uint16_t cntlid);
+json_t *control_namespace_json(const struct control_context *ctx, const struct softiov_ns_info *i);
 /* Policy of a port, in the words of vf set. */
 void put_policy(json_t *obj, const struct net_policy *p);
 

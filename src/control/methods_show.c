@@ -55,20 +55,11 @@ static json_t *uplink_json(const struct net_uplink_config *up)
 	return o;
 }
 
-static void list_device(void *opaque, const struct device_info *d)
+static void put_ethernet_device(json_t *o, const struct device_info *d)
 {
 	static const struct net_uplink_config none = {.type = NET_UPLINK_NONE};
-	struct listing *l = opaque;
-	json_t *o, *uplink;
+	json_t *uplink;
 
-	if (!selected(l, d->name, NULL, NULL))
-		return;
-	o = json_object();
-	put_string(o, "name", d->name);
-	put_string(o, "type", d->type);
-	put_int(o, "total-vfs", d->total_vfs);
-	put_int(o, "num-vfs", d->num_vfs);
-	put_int(o, "pfs", d->pfs);
 	put_int(o, "mtu", d->mtu);
 	put_int(o, "queues", d->queue_pairs);
 	json_object_set_new(o, "speed-mbps",
@@ -78,6 +69,25 @@ static void list_device(void *opaque, const struct device_info *d)
 	if (d->uplink_port)
 		put_string(uplink, "link", net_port_link_up(d->uplink_port) ? "up" : "down");
 	json_object_set_new(o, "uplink", uplink);
+}
+
+static void list_device(void *opaque, const struct device_info *d)
+{
+	struct listing *l = opaque;
+	json_t *o;
+
+	if (!selected(l, d->name, NULL, NULL))
+		return;
+	o = json_object();
+	put_string(o, "name", d->name);
+	put_string(o, "type", d->type);
+	put_int(o, "total-vfs", d->total_vfs);
+	put_int(o, "num-vfs", d->num_vfs);
+	put_int(o, "pfs", d->pfs);
+	if (d->kind == DEVICE_NVME)
+		put_nvme_device(o, d);
+	else
+		put_ethernet_device(o, d);
 	json_array_append_new(l->array, o);
 }
 
@@ -130,6 +140,7 @@ static void list_function(void *opaque, const struct function_info *f)
 	o = json_object();
 	put_string(o, "name", f->name);
 	put_string(o, "kind", f->pf ? "vf" : "pf");
+	put_string(o, "type", f->kind == DEVICE_NVME ? "nvme" : "ethernet");
 	put_string(o, "device", f->device);
 	put_string(o, "pf", f->pf);
 	put_string(o, "root", f->root);
@@ -140,11 +151,39 @@ static void list_function(void *opaque, const struct function_info *f)
 	json_object_set_new(o, "client",
 			    f->holder == HOLDER_ENDPOINT ? client_json(&f->endpoint) : json_null());
 	put_int(o, "refused", f->endpoint.refused);
-	json_object_set_new(o, "driver", driver_json(&f->net));
-	put_policy(o, f->policy);
-	put_string(o, "link", f->link_up ? "up" : "down");
+	if (f->kind == DEVICE_NVME) {
+		json_object_set_new(o, "controller", control_controller_json(&f->nvme));
+		json_object_set_new(o, "namespaces",
+				    control_namespaces_of(l->ctx, f->device, f->nvme.cntlid));
+		put_limits(o, &f->nvme.limits);
+	} else {
+		json_object_set_new(o, "driver", driver_json(&f->net));
+		put_policy(o, f->policy);
+		put_string(o, "link", f->link_up ? "up" : "down");
+	}
 	put_int(o, "memory", f->memory);
 	json_array_append_new(l->array, o);
+}
+
+/* --- namespaces --- */
+
+static void list_namespace(void *opaque, const struct softiov_ns_info *i)
+{
+	struct listing *l = opaque;
+
+	if (selected(l, i->name, i->device, NULL))
+		json_array_append_new(l->array, control_namespace_json(l->ctx, i));
+}
+
+/* A device is known even when it has none. */
+static void list_namespaces(void *opaque, const struct device_info *d)
+{
+	struct listing *l = opaque;
+
+	if (d->kind != DEVICE_NVME)
+		return;
+	l->matched += l->name && !strcmp(l->name, d->name);
+	softiov_ns_for_each(l->ctx->softiov, d->name, list_namespace, l);
 }
 
 /* --- ports --- */
@@ -244,6 +283,8 @@ static json_t *list_kind(struct listing *l, const char *kind)
 		softiov_for_each_device(s, list_device, l);
 	else if (!strcmp(kind, "functions"))
 		softiov_for_each_function(s, NULL, list_function, l);
+	else if (!strcmp(kind, "namespaces"))
+		softiov_for_each_device(s, list_namespaces, l);
 	else if (!strcmp(kind, "ports"))
 		softiov_for_each_device(s, list_device_ports, l);
 	else if (!strcmp(kind, "roots"))
@@ -257,7 +298,8 @@ static json_t *list_kind(struct listing *l, const char *kind)
 int control_show(const struct control_context *ctx, const json_t *params, json_t **result,
 		 char why[CONTROL_WHY_MAX])
 {
-	static const char *const kinds[] = {"devices", "functions", "roots", "workers"};
+	static const char *const kinds[] = {"devices", "functions", "namespaces", "roots",
+					    "workers"};
 	const char *kind = param_string(params, "kind");
 	struct listing l = {.ctx = ctx, .name = param_string(params, "name")};
 

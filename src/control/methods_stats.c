@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Counters: of each port by reason, of each worker. */
+/* Counters: of each port by reason, of each controller and namespace, of each worker. */
 #include "control/methods.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ struct collect {
 	const char *name;
 	unsigned matched;
 	bool clear;
-	json_t *functions, *uplinks;
+	json_t *functions, *uplinks, *namespaces;
 };
 
 static bool selected(struct collect *c, const char *name, const char *device)
@@ -43,11 +43,58 @@ static void put_counters(json_t *o, const struct net_port *port)
 	json_object_set_new(o, "drops", drops);
 }
 
+static void collect_controller(struct collect *c, const struct function_info *f)
+{
+	struct nvme_io_stats st;
+	json_t *o;
+
+	if (!selected(c, f->name, f->device))
+		return;
+	if (c->clear) {
+		nvme_ctrl_clear_stats(f->ctrl);
+		return;
+	}
+	nvme_ctrl_get_stats(f->ctrl, &st);
+	o = json_object();
+	put_string(o, "name", f->name);
+	put_string(o, "type", "nvme");
+	put_io_stats(o, &st);
+	put_int(o, "admin-commands", f->nvme.admin_commands);
+	put_int(o, "kicks", f->nvme.kicks);
+	put_int(o, "interrupts", f->nvme.interrupts);
+	json_array_append_new(c->functions, o);
+}
+
+static void collect_namespace(void *opaque, const struct softiov_ns_info *i)
+{
+	struct collect *c = opaque;
+	struct softiov *s = c->ctx->softiov;
+	struct nvme_io_stats st;
+	json_t *o;
+
+	if (!selected(c, i->name, i->device))
+		return;
+	if (c->clear) {
+		softiov_ns_clear_stats(s, i->name);
+		return;
+	}
+	if (softiov_ns_get_stats(s, i->name, &st))
+		return;
+	o = json_object();
+	put_string(o, "name", i->name);
+	put_io_stats(o, &st);
+	json_array_append_new(c->namespaces, o);
+}
+
 static void collect_function(void *opaque, const struct function_info *f)
 {
 	struct collect *c = opaque;
 	json_t *o;
 
+	if (f->ctrl) {
+		collect_controller(c, f);
+		return;
+	}
 	if (!f->port || !selected(c, f->name, f->device))
 		return;
 	if (c->clear) {
@@ -56,6 +103,7 @@ static void collect_function(void *opaque, const struct function_info *f)
 	}
 	o = json_object();
 	put_string(o, "name", f->name);
+	put_string(o, "type", "ethernet");
 	put_counters(o, f->port);
 	put_int(o, "kicks", f->net.kicks);
 	put_int(o, "interrupts", f->net.interrupts);
@@ -108,8 +156,10 @@ static int collect(struct collect *c, char why[CONTROL_WHY_MAX])
 {
 	softiov_for_each_function(c->ctx->softiov, NULL, collect_function, c);
 	softiov_for_each_device(c->ctx->softiov, collect_device, c);
+	softiov_ns_for_each(c->ctx->softiov, NULL, collect_namespace, c);
 	if (c->name && !c->matched)
-		return control_no_such(c->ctx, c->name, "device, function or uplink", why);
+		return control_no_such(c->ctx, c->name, "device, function, namespace or uplink",
+				       why);
 	return 0;
 }
 
@@ -121,15 +171,18 @@ int control_stats(const struct control_context *ctx, const json_t *params, json_
 
 	c.functions = json_array();
 	c.uplinks = json_array();
+	c.namespaces = json_array();
 	ret = collect(&c, why);
 	if (ret) {
 		json_decref(c.functions);
 		json_decref(c.uplinks);
+		json_decref(c.namespaces);
 		return ret;
 	}
 	*result = json_object();
 	put_int(*result, "time-ns", clock_now_ns());
 	json_object_set_new(*result, "functions", c.functions);
+	json_object_set_new(*result, "namespaces", c.namespaces);
 	json_object_set_new(*result, "uplinks", c.uplinks);
 	if (!c.name)
 		json_object_set_new(*result, "workers", control_workers_json(ctx));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/protocol.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +84,34 @@ static int bad(char *why, size_t len, const char *fmt, ...)
 	return CONTROL_INVALID_PARAMS;
 }
 
+int control_size(const json_t *v, uint64_t *out)
+{
+	if (json_is_string(v))
+		return text_size(json_string_value(v), out);
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return -EINVAL;
+	*out = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
+const char *control_word(const struct control_param *p)
+{
+	return p->word ? p->word : p->name;
+}
+
+static int check_path(const struct control_param *p, const char *s, char *why, size_t why_len)
+{
+	if (s[0] != '/')
+		return bad(why, why_len, "%s: \"%.40s\": give an absolute path", p->name, s);
+	if (strlen(s) >= PATH_MAX)
+		return bad(why, why_len, "%s: longer than %d characters", p->name, PATH_MAX - 1);
+	for (; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			return bad(why, why_len, "%s: a control character in it: remove it",
+				   p->name);
+	return 0;
+}
+
 static int check_string(const struct control_param *p, const char *s, char *why, size_t why_len)
 {
 	const char *wrong;
@@ -106,6 +136,8 @@ static int check_string(const struct control_param *p, const char *s, char *why,
 		if (wrong)
 			return bad(why, why_len, "%s: \"%.40s\": %s", p->name, s, wrong);
 		return 0;
+	case CONTROL_PATH:
+		return check_path(p, s, why, why_len);
 	default:
 		if (strlen(s) > STRING_MAX_LEN)
 			return bad(why, why_len, "%s: longer than %d characters", p->name,
@@ -116,6 +148,9 @@ static int check_string(const struct control_param *p, const char *s, char *why,
 
 static int check_param(const struct control_param *p, const json_t *v, char *why, size_t why_len)
 {
+	char number[24];
+	uint64_t size;
+
 	switch (p->type) {
 	case CONTROL_INT:
 		if (!json_is_integer(v) || json_integer_value(v) < p->min ||
@@ -127,6 +162,20 @@ static int check_param(const struct control_param *p, const json_t *v, char *why
 		if (!json_is_boolean(v))
 			return bad(why, why_len, "%s: give on or off (true or false)", p->name);
 		return 0;
+	case CONTROL_SIZE:
+		if (control_size(v, &size))
+			return bad(why, why_len,
+				   "%s: give bytes, with K, M, G or T for more, such as 512M or "
+				   "1.5G",
+				   p->name);
+		return 0;
+	case CONTROL_CHOICE:
+		/* What looks like a number may come as one. */
+		if (json_is_integer(v)) {
+			snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
+			return check_string(p, number, why, why_len);
+		}
+		/* fallthrough */
 	default:
 		if (!json_is_string(v))
 			return bad(why, why_len, "%s: give a string", p->name);

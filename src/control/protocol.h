@@ -26,7 +26,7 @@
 #define CONTROL_LINE_MAX    (64u << 10) /* of a request, newline included */
 #define CONTROL_REPLY_MAX   (64u << 20)
 #define CONTROL_CLIENTS_MAX 64
-#define CONTROL_PARAMS_MAX  12
+#define CONTROL_PARAMS_MAX  24
 
 enum control_code {
 	CONTROL_PARSE_ERROR = -32700,
@@ -36,12 +36,14 @@ enum control_code {
 };
 
 enum control_type {
-	CONTROL_NAME,	/* a string: the name of a device, function or root */
-	CONTROL_STRING, /* limits as the help says */
+	CONTROL_NAME,	/* a string: the name of a device, function, namespace or root */
+	CONTROL_STRING, /* limits as the help says; choices may name its form for that, "URI" */
 	CONTROL_INT,	/* min..max */
 	CONTROL_BOOL,
 	CONTROL_CHOICE, /* one of choices, separated by '|' */
 	CONTROL_MAC,
+	CONTROL_SIZE, /* bytes: an integer, or a string as text_size() has it */
+	CONTROL_PATH, /* absolute; the command line makes it so */
 };
 
 struct control_param {
@@ -51,6 +53,8 @@ struct control_param {
 	const char *help;
 	int min, max;
 	const char *choices;
+	const char *word; /* on the command line, where the name means something else; NULL: name */
+	bool positional;  /* there, the value may stand alone; names always do */
 };
 
 struct control_command {
@@ -76,6 +80,11 @@ const struct control_command *control_find_verb(int argc, char *const *argv, int
  */
 int control_check_params(const struct control_command *cmd, const json_t *params, char *why,
 			 size_t why_len);
+
+/* A CONTROL_SIZE. 0 or -EINVAL. */
+int control_size(const json_t *v, uint64_t *out);
+/* What a parameter is called on the command line. */
+const char *control_word(const struct control_param *p);
 
 /* The runtime directory when none is said: $XDG_RUNTIME_DIR/softiov, or CONTROL_SYSTEM_DIR. */
 void control_default_dir(char *buf, size_t len);
