@@ -12,7 +12,6 @@
 #include "cli/table.h"
 
 #define RING_ENTRIES 8
-#define LOCKED_LOW   (1ull << 30) /* the memory of one small VM */
 
 /* What the sysctl says; -1: there is none, the kernel is too old to have it. */
 static int uring_disabled(void)
@@ -36,7 +35,8 @@ void doctor_uring(struct doctor *d)
 
 	if (fd >= 0) {
 		close(fd);
-		doctor_report(d, "io_uring", FINDING_OK, NULL, "works: files and block devices");
+		doctor_report(d, "io_uring", FINDING_OK, NULL,
+			      "works: disks in files and on block devices");
 		return;
 	}
 	if (err == ENOSYS)
@@ -51,6 +51,8 @@ void doctor_uring(struct doctor *d)
 		      strerror(err));
 }
 
+/* Never more than a remark: register-memory is off unless somebody turns it on, and what cannot be
+ * registered is served all the same. */
 void doctor_memlock(struct doctor *d)
 {
 	struct rlimit rl;
@@ -58,13 +60,12 @@ void doctor_memlock(struct doctor *d)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &rl))
 		return;
-	if (rl.rlim_max == RLIM_INFINITY) {
+	if (rl.rlim_max == RLIM_INFINITY)
 		doctor_report(d, "locked memory", FINDING_OK, NULL,
 			      "no limit: register-memory works for VMs of any size");
-		return;
-	}
-	doctor_report(d, "locked memory", rl.rlim_max < LOCKED_LOW ? FINDING_WARN : FINDING_OK,
-		      "only register-memory: on needs more, as much as the VMs have: "
-		      "LimitMEMLOCK=infinity of the systemd unit, or /etc/security/limits.conf",
-		      "%s allowed", human_bytes(rl.rlim_max, bytes));
+	else
+		doctor_report(d, "locked memory", FINDING_OK, NULL,
+			      "%s allowed; register-memory: on wants as much as its VMs have "
+			      "(LimitMEMLOCK= of the systemd unit, or /etc/security/limits.conf)",
+			      human_bytes(rl.rlim_max, bytes));
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -44,6 +45,39 @@ static const struct {
 	{"device set nic0 num-vfs 8 --force", "{\"device\":\"nic0\",\"force\":true,\"num-vfs\":8}",
 	 NULL},
 	{"lspci nic0/vf0 --bus", "{\"name\":\"nic0/vf0\",\"view\":\"bus\"}", NULL},
+	{"ns create ssd0 memory 1.5G nsid 3 block-size 4096 attach vf0,vf1 read-only on",
+	 "{\"attach\":\"vf0,vf1\",\"block-size\":\"4096\",\"device\":\"ssd0\",\"memory\":\"1.5G\","
+	 "\"nsid\":3,\"read-only\":true}",
+	 NULL},
+	/* "device" is a backend after the name of the device; paths are seen from here */
+	{"ns create ssd0 device /dev//vdb iops 10 bandwidth 1M",
+	 "{\"bandwidth\":\"1M\",\"block-device\":\"/dev/vdb\",\"device\":\"ssd0\",\"iops\":10}",
+	 NULL},
+	{"ns create ssd0 file ./a/../disk.img size 4G direct off",
+	 "{\"device\":\"ssd0\",\"direct\":\"off\",\"file\":\"/usr/a/../disk.img\",\"size\":\"4G\"}",
+	 NULL},
+	{"ns resize ssd0/ns1 8G", "{\"namespace\":\"ssd0/ns1\",\"size\":\"8G\"}", NULL},
+	{"ns resize ssd0/ns1 size 8G", "{\"namespace\":\"ssd0/ns1\",\"size\":\"8G\"}", NULL},
+	{"ns resize ssd0/ns1", "{\"namespace\":\"ssd0/ns1\"}", NULL},
+	{"ns attach ssd0/ns1 all", "{\"function\":\"all\",\"namespace\":\"ssd0/ns1\"}", NULL},
+	{"ns delete ssd0/ns1 --force", "{\"force\":true,\"namespace\":\"ssd0/ns1\"}", NULL},
+	{"ns show ssd0", "{\"name\":\"ssd0\"}", NULL},
+	{"show namespaces ssd0", "{\"kind\":\"namespaces\",\"name\":\"ssd0\"}", NULL},
+	{"vf set ssd0/vf0 iops 0 bandwidth-burst 64M",
+	 "{\"bandwidth-burst\":\"64M\",\"function\":\"ssd0/vf0\",\"iops\":0}", NULL},
+	{"ns create", NULL, "device is missing: such as ssd0"},
+	{"ns create ssd0 memory", NULL,
+	 "memory needs a value: in the daemon's memory, lost with it"},
+	{"ns create ssd0 memory lots", NULL,
+	 "memory: give bytes, with K, M, G or T for more, such as 512M or 1.5G"},
+	{"ns create ssd0 null 1G block-size 1024", NULL,
+	 "block-size: \"1024\": give one of 512|4096"},
+	{"ns create ssd0 null 1G nsid 0", NULL, "nsid: give a number from 1 to 256"},
+	{"ns create ssd0 devise /dev/vdb", NULL,
+	 "\"devise\" is unknown here: did you mean \"device\"?"},
+	{"ns resize ssd0/ns1 huge", NULL,
+	 "size: give bytes, with K, M, G or T for more, such as 512M or 1.5G"},
+	{"ns attach ssd0/ns1", NULL, "function is missing: such as vf3, pf, or all"},
 	{"root unplug host0 nic1 --force",
 	 "{\"device\":\"nic1\",\"force\":true,\"root\":\"host0\"}", NULL},
 	{"vf set", NULL, "function is missing: such as nic0/vf3"},
@@ -61,6 +95,7 @@ static const struct {
 
 static void words_become_parameters(void **state)
 {
+	assert_int_equal(chdir("/usr"), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
 		const struct control_command *cmd;
 		char copy[256], why[256], *argv[32], *text;
@@ -156,6 +191,143 @@ static void numbers_are_humanised(void **state)
 	assert_string_equal(human_bytes(1ull << 31, b), "2.00 GiB");
 	assert_string_equal(human_rate(9.41e9, b), "9.41 Gb/s");
 	assert_string_equal(human_rate(12, b), "12 b/s");
+	assert_string_equal(human_byte_rate(123.4e6, b), "123 MB/s");
+	assert_string_equal(human_time(812, b), "812 ns");
+	assert_string_equal(human_time(8200, b), "8.20 us");
+	assert_string_equal(human_time(1500000, b), "1.50 ms");
+	assert_string_equal(human_time(2000000000, b), "2.00 s");
+}
+
+/* What print() puts on stdout; free() it. */
+static char *printed(void (*print)(const json_t *), const char *json)
+{
+	json_t *v = json_loads(json, JSON_DECODE_ANY, NULL);
+	char *text;
+	size_t len;
+	FILE *f = open_memstream(&text, &len), *out = stdout;
+
+	assert_non_null(v);
+	stdout = f;
+	print(v);
+	stdout = out;
+	fclose(f);
+	json_decref(v);
+	return text;
+}
+
+static void names_are_drawn_together(void **state)
+{
+	static const struct {
+		const char *json, *text;
+	} lists[] = {
+		{"[]", ""},
+		{"[\"ssd0/pf\"]", "pf"},
+		{"[\"ssd0/vf0\",\"ssd0/vf1\"]", "vf0,vf1"},
+		{"[\"ssd0/pf\",\"ssd0/vf0\",\"ssd0/vf1\",\"ssd0/vf2\",\"ssd0/vf9\"]",
+		 "pf,vf0-vf2,vf9"},
+		{"[\"ssd0/pf0\",\"ssd0/vf1\",\"ssd0/vf2\",\"ssd0/vf3\"]", "pf0,vf1-vf3"},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++) {
+		json_t *v = json_loads(lists[i].json, 0, NULL);
+		char *text = show_attached(v);
+
+		assert_string_equal(text, lists[i].text);
+		free(text);
+		json_decref(v);
+	}
+}
+
+static void disks_are_listed(void **state)
+{
+	static const char list[] =
+		"[{\"name\":\"ssd0/ns1\",\"device\":\"ssd0\",\"nsid\":1,\"backend\":\"file\","
+		"\"target\":\"/a/disk.img\",\"size\":4294967296,\"allocated\":1048576,"
+		"\"block-size\":512,\"read-only\":false,\"state\":\"ok\",\"attached\":[\"ssd0/"
+		"vf0\"],"
+		"\"iops\":20000,\"bandwidth\":209715200},"
+		"{\"name\":\"ssd0/ns4\",\"device\":\"ssd0\",\"nsid\":4,\"backend\":\"null\","
+		"\"target\":null,\"size\":1099511627776,\"allocated\":1099511627776,"
+		"\"block-size\":4096,\"state\":\"ok\",\"attached\":[],\"iops\":0,\"bandwidth\":0}]";
+	char *t = printed(show_namespaces, list);
+
+	assert_string_equal(t,
+			    "NAMESPACE  BACKEND               SIZE      USED  BLOCK  ATTACHED TO  "
+			    "LIMITS                 STATE\n"
+			    "ssd0/ns1   file /a/disk.img  4.00 GiB  1.00 MiB    512  vf0          "
+			    "20.0k IOPS, 200 MiB/s  ok\n"
+			    "ssd0/ns4   null              1.00 TiB         -   4096  -            "
+			    "-                      ok\n");
+	free(t);
+}
+
+static void controllers_are_listed_without_ports(void **state)
+{
+	static const char list[] =
+		"[{\"name\":\"nic0/pf\",\"type\":\"ethernet\"},"
+		"{\"name\":\"ssd0/vf0\",\"type\":\"nvme\",\"holder\":\"endpoint\","
+		"\"client\":{\"pid\":42},\"controller\":{\"state\":\"ready\",\"cntlid\":1,"
+		"\"queues\":2,\"queues-max\":8},\"namespaces\":[\"ssd0/ns1\",\"ssd0/ns2\"],"
+		"\"socket\":\"/run/x/ssd0/vf0.sock\"}]";
+	char *t = printed(show_nvme_functions, list);
+
+	assert_string_equal(t,
+			    "FUNCTION  HELD BY  STATE  CNTLID  QUEUES  NAMESPACES  LIMITS  SOCKET\n"
+			    "ssd0/vf0  pid 42   ready       1     2/8  ns1,ns2     -       "
+			    "/run/x/ssd0/vf0.sock\n");
+	free(t);
+}
+
+#define IO(name, reads, bytes, waited)                                                             \
+	"{\"name\":\"" name "\",\"reads\":" reads ",\"read-bytes\":" bytes                         \
+	",\"writes\":0,\"write-bytes\":0,\"others\":3,\"errors\":1,\"queue-depth\":32,"            \
+	"\"throttled-ns\":" waited ",\"latency-ns\":{\"read\":{\"p50\":8200,\"p99\":45100,"        \
+	"\"p99.9\":1210000,\"mean\":9000,\"max\":2000000},\"write\":{\"max\":0}}}"
+
+static void counters_of_disks_are_listed(void **state)
+{
+	char *t = printed(
+		stats_nvme_tables,
+		"{\"functions\":[{\"name\":\"nic0/pf\"}," IO(
+			"ssd0/vf0", "1000", "4096000",
+			"1500000000") "],"
+				      "\"namespaces\":[" IO("ssd0/ns1", "5", "512", "0") "]}");
+
+	assert_string_equal(
+		t, "FUNCTION  READS      READ  WRITES  WRITTEN  OTHER  ERRORS  DEPTH  READ us "
+		   "50/99/99.9%  WRITE us 50/99/99.9%  THROTTLED\n"
+		   "ssd0/vf0   1000  3.91 MiB       0      0 B      3       1     32        "
+		   "8.2/45.1/1210                     -     1.50 s\n"
+		   "\n"
+		   "NAMESPACE  READS   READ  WRITES  WRITTEN  OTHER  ERRORS  DEPTH  READ us "
+		   "50/99/99.9%  WRITE us 50/99/99.9%  THROTTLED\n"
+		   "ssd0/ns1       5  512 B       0      0 B      3       1     32        "
+		   "8.2/45.1/1210                     -       0 ns\n");
+	free(t);
+	t = printed(stats_nvme_one, IO("ssd0/ns1", "12345678", "512", "0"));
+	assert_non_null(strstr(t, "  reads                12345678\n"));
+	assert_non_null(strstr(t, "  p99.9  1.21 ms      -      -\n"));
+	free(t);
+}
+
+static void print_rates(const json_t *two)
+{
+	stats_nvme_rates(json_array_get(two, 0), json_array_get(two, 1), 2.0);
+}
+
+static void rates_of_disks_are_a_second(void **state)
+{
+	char *t = printed(
+		print_rates,
+		"[{\"functions\":[" IO("ssd0/vf0", "41000", "168960000",
+				       "9000000000") "]},{\"functions\":[" IO("ssd0/vf0", "1000",
+									      "5120000",
+									      "1000000000") "]}]");
+
+	assert_non_null(strstr(t,
+			       "ssd0/vf0         20.0k  20.0k  81.9 MB/s       0    0 B/s       0"
+			       "     32        8.2/45.1/1210                     -        4.0\n"));
+	free(t);
 }
 
 static void vmm_texts_are_exact(void **state)
@@ -243,6 +415,11 @@ int main(void)
 		cmocka_unit_test(watch_takes_only_a_number),
 		cmocka_unit_test(tables_line_up),
 		cmocka_unit_test(numbers_are_humanised),
+		cmocka_unit_test(names_are_drawn_together),
+		cmocka_unit_test(disks_are_listed),
+		cmocka_unit_test(controllers_are_listed_without_ports),
+		cmocka_unit_test(counters_of_disks_are_listed),
+		cmocka_unit_test(rates_of_disks_are_a_second),
 		cmocka_unit_test(vmm_texts_are_exact),
 		cmocka_unit_test(slots_of_one_vm_differ),
 		cmocka_unit_test(versions_of_vmms_are_understood),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,25 @@ static const struct {
 	 CONTROL_INVALID_PARAMS, "mac: \"1\": write a MAC address"},
 	{"{\"id\":1,\"method\":\"vf.set\",\"params\":{\"function\":\"a\",\"trsut\":true}}",
 	 CONTROL_INVALID_PARAMS, "trsut: unknown: did you mean \"trust\"?"},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"memory\":4096,"
+	 "\"block-size\":512}}",
+	 0, ""},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"file\":\"/a b\","
+	 "\"size\":\"1.5G\",\"block-size\":\"4096\"}}",
+	 0, ""},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"file\":\"a\"}}",
+	 CONTROL_INVALID_PARAMS, "file: \"a\": give an absolute path"},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"file\":\"/a\\nb\"}}",
+	 CONTROL_INVALID_PARAMS, "file: a control character"},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"memory\":-1}}",
+	 CONTROL_INVALID_PARAMS, "memory: give bytes"},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"memory\":true}}",
+	 CONTROL_INVALID_PARAMS, "memory: give bytes"},
+	{"{\"id\":1,\"method\":\"ns.create\",\"params\":{\"device\":\"ssd0\",\"block-size\":513}}",
+	 CONTROL_INVALID_PARAMS, "block-size: \"513\": give one of 512|4096"},
+	{"{\"id\":1,\"method\":\"ns.resize\",\"params\":{\"namespace\":\"ssd0/"
+	 "ns1\",\"size\":\"2Q\"}}",
+	 CONTROL_INVALID_PARAMS, "size: give bytes"},
 };
 
 static void requests_are_checked_by_the_table(void **state)
@@ -214,6 +234,87 @@ static void numbers_are_exact(void **state)
 		assert_int_not_equal(text_uint(wrong[i], &v), 0);
 }
 
+static void sizes_are_powers_of_1024(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t size;
+	} good[] = {
+		{"0", 0},
+		{"512", 512},
+		{"4K", 4096},
+		{"4k", 4096},
+		{"1.5G", 3ull << 29},
+		{"2MiB", 2 << 20},
+		{"10T", 10ull << 40},
+		{"1P", 1ull << 50},
+		{"0.5K", 512},
+		{"1.5K", 1536},
+		{"0.1M", 102400},
+		{"18446744073709551615", UINT64_MAX},
+		{"16383P", 16383ull << 50},
+	};
+	static const char *const wrong[] = {"",
+					    "-1",
+					    "K",
+					    "1X",
+					    "1KB",
+					    "1 K",
+					    "1.G",
+					    ".5G",
+					    "1.5",
+					    "1Kib2",
+					    "0x10",
+					    "1G ",
+					    "1e9",
+					    "16384P",
+					    "18446744073709551616",
+					    "1.0000000001G"};
+	char buf[TEXT_SIZE_LEN];
+	uint64_t v;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(good); i++)
+		if (text_size(good[i].text, &v) || v != good[i].size)
+			fail_msg("%s: %llu", good[i].text, (unsigned long long)v);
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		if (!text_size(wrong[i], &v))
+			fail_msg("%s: %llu", wrong[i], (unsigned long long)v);
+	assert_string_equal(text_size_format(0, buf), "0");
+	assert_string_equal(text_size_format(1000, buf), "1000");
+	assert_string_equal(text_size_format(3ull << 29, buf), "1536M");
+	assert_string_equal(text_size_format(1ull << 50, buf), "1P");
+}
+
+static void paths_are_joined_and_cleaned(void **state)
+{
+	char buf[16];
+
+	assert_int_equal(text_path("/etc/x", "a", buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "/etc/x/a");
+	assert_int_equal(text_path("/etc", "/a//./b/", buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "/a/b");
+	assert_int_equal(text_path("/etc/", "./../.a", buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "/etc/../.a");
+	assert_int_equal(text_path("/", "", buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "/");
+	assert_int_equal(text_path("/1234567", "123456", buf, sizeof(buf)), 0);
+	assert_int_equal(text_path("/1234567", "1234567", buf, sizeof(buf)), -ENAMETOOLONG);
+}
+
+static void uuids_and_uris_are_known_by_their_form(void **state)
+{
+	assert_int_equal(text_uuid("0f0e0d0c-0000-4000-8000-00000000000A"), 0);
+	assert_int_not_equal(text_uuid("00000000-0000-0000-0000-000000000000"), 0);
+	assert_int_not_equal(text_uuid("0f0e0d0c-0000-4000-8000-00000000000"), 0);
+	assert_int_not_equal(text_uuid("0f0e0d0c-0000-4000-8000-00000000000A1"), 0);
+	assert_int_not_equal(text_uuid("0f0e0d0c00000-4000-8000-00000000000A"), 0);
+	assert_int_not_equal(text_uuid(""), 0);
+	assert_true(text_nbd_uri("nbd+unix:///?socket=/x"));
+	assert_true(text_nbd_uri("NBD://host"));
+	assert_false(text_nbd_uri("nbd://"));
+	assert_false(text_nbd_uri("nbd:host"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +327,9 @@ int main(void)
 		cmocka_unit_test(vlan_sets_read_and_print),
 		cmocka_unit_test(near_words_are_found_and_far_ones_not),
 		cmocka_unit_test(numbers_are_exact),
+		cmocka_unit_test(sizes_are_powers_of_1024),
+		cmocka_unit_test(paths_are_joined_and_cleaned),
+		cmocka_unit_test(uuids_and_uris_are_known_by_their_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
