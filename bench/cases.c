@@ -29,6 +29,9 @@
 #define WARM_UP	    0.1 /* of a run's time, before it */
 
 /* clang-format off */
+#define STORAGE_CASE(says, bytes, on, qd, percent, seq)                                            \
+	{.name = says, .kind = STORAGE, .len = bytes, .disk = on, .depth = qd,                     \
+	 .write_percent = percent, .sequential = seq}
 const struct bench_case bench_cases[] = {
 	{"64 split",         ONE_WAY, false, 64,      SMALL_BUF, SMALL_BUF},
 	{"64 packed",        ONE_WAY, true,  64,      SMALL_BUF, SMALL_BUF},
@@ -45,6 +48,45 @@ const struct bench_case bench_cases[] = {
 	{"idle eventfd",     IDLE,    false, 64,      SMALL_BUF, SMALL_BUF, .ioeventfd = true},
 	{"idle message",     IDLE,    false, 64,      SMALL_BUF, SMALL_BUF},
 	{"idle bare",        BARE},
+	STORAGE_CASE("nvme null 4K read QD1", 4096, NULL_DISK, 1, 0, false),
+	STORAGE_CASE("nvme null 4K read QD32", 4096, NULL_DISK, 32, 0, false),
+	STORAGE_CASE("nvme null 4K read QD128", 4096, NULL_DISK, 128, 0, false),
+	STORAGE_CASE("nvme null 4K write QD1", 4096, NULL_DISK, 1, 100, false),
+	STORAGE_CASE("nvme null 4K write QD32", 4096, NULL_DISK, 32, 100, false),
+	STORAGE_CASE("nvme null 4K write QD128", 4096, NULL_DISK, 128, 100, false),
+	STORAGE_CASE("nvme null 4K 70/30 QD1", 4096, NULL_DISK, 1, 30, false),
+	STORAGE_CASE("nvme null 4K 70/30 QD32", 4096, NULL_DISK, 32, 30, false),
+	STORAGE_CASE("nvme null 4K 70/30 QD128", 4096, NULL_DISK, 128, 30, false),
+	STORAGE_CASE("nvme null 128K seq read QD32", 131072, NULL_DISK, 32, 0, true),
+	STORAGE_CASE("nvme null 128K seq write QD32", 131072, NULL_DISK, 32, 100, true),
+	STORAGE_CASE("nvme null 512 read QD128", 512, NULL_DISK, 128, 0, false),
+	STORAGE_CASE("nvme null 512 write QD128", 512, NULL_DISK, 128, 100, false),
+	STORAGE_CASE("nvme memory 4K read QD1", 4096, MEMORY_DISK, 1, 0, false),
+	STORAGE_CASE("nvme memory 4K read QD32", 4096, MEMORY_DISK, 32, 0, false),
+	STORAGE_CASE("nvme memory 4K read QD128", 4096, MEMORY_DISK, 128, 0, false),
+	STORAGE_CASE("nvme memory 4K write QD1", 4096, MEMORY_DISK, 1, 100, false),
+	STORAGE_CASE("nvme memory 4K write QD32", 4096, MEMORY_DISK, 32, 100, false),
+	STORAGE_CASE("nvme memory 4K write QD128", 4096, MEMORY_DISK, 128, 100, false),
+	STORAGE_CASE("nvme memory 4K 70/30 QD1", 4096, MEMORY_DISK, 1, 30, false),
+	STORAGE_CASE("nvme memory 4K 70/30 QD32", 4096, MEMORY_DISK, 32, 30, false),
+	STORAGE_CASE("nvme memory 4K 70/30 QD128", 4096, MEMORY_DISK, 128, 30, false),
+	STORAGE_CASE("nvme memory 128K seq read QD32", 131072, MEMORY_DISK, 32, 0, true),
+	STORAGE_CASE("nvme memory 128K seq write QD32", 131072, MEMORY_DISK, 32, 100, true),
+	STORAGE_CASE("nvme memory 512 read QD128", 512, MEMORY_DISK, 128, 0, false),
+	STORAGE_CASE("nvme memory 512 write QD128", 512, MEMORY_DISK, 128, 100, false),
+	STORAGE_CASE("nvme file 4K read QD1", 4096, FILE_DISK, 1, 0, false),
+	STORAGE_CASE("nvme file 4K read QD32", 4096, FILE_DISK, 32, 0, false),
+	STORAGE_CASE("nvme file 4K read QD128", 4096, FILE_DISK, 128, 0, false),
+	STORAGE_CASE("nvme file 4K write QD1", 4096, FILE_DISK, 1, 100, false),
+	STORAGE_CASE("nvme file 4K write QD32", 4096, FILE_DISK, 32, 100, false),
+	STORAGE_CASE("nvme file 4K write QD128", 4096, FILE_DISK, 128, 100, false),
+	STORAGE_CASE("nvme file 4K 70/30 QD1", 4096, FILE_DISK, 1, 30, false),
+	STORAGE_CASE("nvme file 4K 70/30 QD32", 4096, FILE_DISK, 32, 30, false),
+	STORAGE_CASE("nvme file 4K 70/30 QD128", 4096, FILE_DISK, 128, 30, false),
+	STORAGE_CASE("nvme file 128K seq read QD32", 131072, FILE_DISK, 32, 0, true),
+	STORAGE_CASE("nvme file 128K seq write QD32", 131072, FILE_DISK, 32, 100, true),
+	STORAGE_CASE("nvme file 512 read QD128", 512, FILE_DISK, 128, 0, false),
+	STORAGE_CASE("nvme file 512 write QD128", 512, FILE_DISK, 128, 100, false),
 };
 /* clang-format on */
 const unsigned bench_num_cases = sizeof(bench_cases) / sizeof(bench_cases[0]);
@@ -60,7 +102,7 @@ void bench_pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static uint64_t ticks_of(const struct bench *b, double seconds)
+uint64_t bench_ticks_of(const struct bench *b, double seconds)
 {
 	return (uint64_t)(seconds * 1e9 * b->ticks_per_ns);
 }
@@ -165,7 +207,7 @@ struct flood {
 static int flood_for(const struct bench *bench, const struct bench_case *c, struct pair *p,
 		     double seconds, struct flood *f)
 {
-	uint64_t start = bench_ticks(), length = ticks_of(bench, seconds), now;
+	uint64_t start = bench_ticks(), length = bench_ticks_of(bench, seconds), now;
 	uint32_t len = guest_hdr_len(p->a) + c->len;
 	unsigned limit = bench_window(bench, c);
 	int slot, n;
@@ -189,7 +231,7 @@ static int flood_for(const struct bench *bench, const struct bench_case *c, stru
 			f->got += (unsigned)n;
 		}
 		now = bench_ticks();
-	} while (now - start < length || (!f->got && now - start < ticks_of(bench, STUCK_S)));
+	} while (now - start < length || (!f->got && now - start < bench_ticks_of(bench, STUCK_S)));
 	f->ticks = now - start;
 	return 0;
 }
@@ -214,7 +256,7 @@ static int copy_rate(const struct bench *bench, const struct bench_case *c, doub
 	size_t n_src = bench_window(bench, c), n_dst = bench_ring(bench, c);
 	size_t src_len = n_src * c->tx_buf, dst_len = n_dst * c->rx_buf;
 	int fd = memfd_create("copy", MFD_CLOEXEC);
-	uint64_t start, now, frames = 0, length = ticks_of(bench, bench->seconds / 4);
+	uint64_t start, now, frames = 0, length = bench_ticks_of(bench, bench->seconds / 4);
 	uint32_t total = c->len + 12, part, at;
 	size_t slot = 0, buf = 0;
 	uint8_t *src;
@@ -334,7 +376,7 @@ static int throw_over(struct guest *from, struct guest *to, uint32_t len)
 
 static int run_busy(struct bench *bench, const struct bench_case *c, struct result *r)
 {
-	uint64_t length = ticks_of(bench, bench->seconds),
+	uint64_t length = bench_ticks_of(bench, bench->seconds),
 		 warm = (uint64_t)((double)length * WARM_UP);
 	uint64_t begin, start, now;
 	unsigned n = 0;
@@ -374,7 +416,7 @@ static int run_idle(struct bench *bench, const struct bench_case *c, struct resu
 	if (err)
 		return err;
 	fill_slots(bench, c, p.a, p.b);
-	end = bench_ticks() + ticks_of(bench, bench->seconds);
+	end = bench_ticks() + bench_ticks_of(bench, bench->seconds);
 	while (!err && bench_ticks() < end && n < SAMPLES_MAX) {
 		usleep(REST_US);
 		start = bench_ticks();
@@ -434,7 +476,7 @@ static int run_bare(struct bench *bench, struct result *r)
 	err = -pthread_create(&thread, NULL, echo_main, &e);
 	if (err)
 		return err;
-	end = bench_ticks() + ticks_of(bench, bench->seconds);
+	end = bench_ticks() + bench_ticks_of(bench, bench->seconds);
 	while (bench_ticks() < end && n < SAMPLES_MAX) {
 		usleep(REST_US);
 		start = bench_ticks();
@@ -465,6 +507,9 @@ int bench_run(struct bench *b, struct result *r)
 		break;
 	case IDLE:
 		err = run_idle(b, r->what, r);
+		break;
+	case STORAGE:
+		err = bench_run_storage(b, r->what, r);
 		break;
 	default:
 		err = run_bare(b, r);

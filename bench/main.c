@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +15,13 @@
 static const char usage[] =
 	"Usage: softiov-bench [OPTION]...\n"
 	"\n"
-	"Starts a softiovd, plays two guests with a VF each, and prints how fast frames go from\n"
-	"one to the other: a Markdown table on stdout. No pass or fail.\n"
+	"Starts a softiovd, plays guests with VFs of it, and prints how fast frames go from one\n"
+	"to the other and how fast disks are: Markdown tables on stdout. No pass or fail. The\n"
+	"file disk (256 MiB) is made in the current directory, and removed.\n"
 	"\n"
 	"  -c, --cases WORDS     only cases with one of these words in their names, by commas\n"
 	"  -r, --runs N          how often each is measured, in turn (5)\n"
-	"  -s, --seconds S       how long each time (0.4)\n"
+	"  -s, --seconds S       how long each time (0.4; disks three quarters of it)\n"
 	"  -q, --queue-size N    descriptors of a ring, 64 to 1024 (256)\n"
 	"      --cores A,B       core of the daemon, core of the guests (last, first)\n"
 	"  -d, --daemon PATH     the softiovd to measure\n"
@@ -154,24 +156,66 @@ static int measure(struct bench *b, struct result *r, unsigned n)
 	return 0;
 }
 
+/* The disk of the file cases: made empty, filled by the first of them. */
+static int make_image(struct bench *b)
+{
+	char cwd[PATH_MAX];
+	int fd;
+
+	snprintf(b->image, sizeof(b->image), "softiov-bench-XXXXXX");
+	fd = mkstemp(b->image);
+	if (fd < 0 || !getcwd(cwd, sizeof(cwd)))
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int start(struct bench *b, bool storage)
+{
+	char config[PATH_MAX + 1024], cwd[PATH_MAX] = "";
+	int n, err = storage ? make_image(b) : 0;
+
+	if (err) {
+		fprintf(stderr, "softiov-bench: no file can be made here: %s\n", strerror(-err));
+		return err;
+	}
+	n = snprintf(config, sizeof(config),
+		     "workers: 1\n"
+		     "devices:\n"
+		     "  nic0: {type: ethernet, total-vfs: 2, num-vfs: 2, mtu: 9000, queue-size: "
+		     "1024}\n");
+	if (storage)
+		snprintf(config + n, sizeof(config) - (size_t)n,
+			 "  ssd0:\n"
+			 "    type: nvme\n"
+			 "    total-vfs: 1\n"
+			 "    num-vfs: 1\n"
+			 "    queues: 2\n"
+			 "    namespaces:\n"
+			 "      1: {null: %llu, attach: [vf0]}\n"
+			 "      2: {memory: %llu, attach: [vf0]}\n"
+			 "      3: {file: \"%s/%s\", size: %llu, preallocate: true, attach: "
+			 "[vf0]}\n",
+			 (unsigned long long)bench_disk_size(NULL_DISK),
+			 (unsigned long long)bench_disk_size(MEMORY_DISK),
+			 getcwd(cwd, sizeof(cwd)) ? cwd : ".", b->image,
+			 (unsigned long long)bench_disk_size(FILE_DISK));
+	err = daemon_start(&b->daemon, b->softiovd, config, b->daemon_cpu);
+	if (err)
+		fprintf(stderr, "softiov-bench: %s does not start\n", b->softiovd);
+	return err;
+}
+
 static int bench(struct bench *b, const struct wishes *w, struct result *r, unsigned n)
 {
 	struct machine m;
-	char config[160];
 	int err;
 
 	machine_begin(&m);
 	b->ticks_per_ns = m.ghz;
-	snprintf(config, sizeof(config),
-		 "workers: 1\n"
-		 "devices:\n"
-		 "  nic0: {type: ethernet, total-vfs: 2, num-vfs: 2, mtu: 9000, queue-size: "
-		 "1024}\n");
-	err = daemon_start(&b->daemon, b->softiovd, config, b->daemon_cpu);
-	if (err) {
-		fprintf(stderr, "softiov-bench: %s does not start\n", b->softiovd);
+	err = start(b, bench_has_storage(r, n));
+	if (err)
 		return err;
-	}
 	bench_pin(b->guest_cpu);
 	err = measure(b, r, n);
 	machine_end(&m);
@@ -203,6 +247,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	ret = bench(&b, &w, r, n);
+	if (b.image[0])
+		unlink(b.image);
 	free(r);
 	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -13,6 +13,9 @@ static const char *const metric_names[METRICS] = {
 	[M_MPPS] = "mpps", [M_GBPS] = "gbps", [M_CYCLES] = "tsc-cycles-per-frame",
 	[M_WORKER] = "worker-tsc-cycles-per-frame", [M_MEMCPY] = "memcpy-gbps",
 	[M_RATIO] = "of-memcpy", [M_STARVED] = "starved-percent", [M_LOST] = "lost-frames",
+	[M_KIOPS] = "kiops", [M_MBPS] = "mb-per-s", [M_CPU] = "daemon-cpu-ns-per-command",
+	[M_COPY] = "memcpy-mb-per-s", [M_OF_COPY] = "of-memcpy",
+	[M_MESSAGES] = "messages-per-1000", [M_MEAN] = "mean-us",
 	[M_P50] = "p50-us", [M_P99] = "p99-us", [M_MIN] = "min-us",
 };
 static const char *const case_says[] = {
@@ -114,7 +117,7 @@ static void latency(const struct result *r, unsigned n)
 	bool any = false;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (r[i].what->kind == ONE_WAY || !r[i].runs)
+		if (r[i].what->kind == ONE_WAY || r[i].what->kind == STORAGE || !r[i].runs)
 			continue;
 		if (!any)
 			printf("| latency | what | least us | p50 us | p99 us |\n"
@@ -128,18 +131,62 @@ static void latency(const struct result *r, unsigned n)
 	}
 }
 
+static void storage(const struct bench *b, const struct result *r, unsigned n)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct bench_case *c = r[i].what;
+
+		if (c->kind != STORAGE || !r[i].runs)
+			continue;
+		if (!any)
+			printf("\nDisks: one I/O queue pair of 256, shadow doorbells, %.2f s a "
+			       "run; "
+			       "memory and file have %llu MiB, written before.\n\n"
+			       "| disk | kIOPS | MB/s | mean us | p99 us | daemon's CPU ns/command "
+			       "| "
+			       "memcpy MB/s | of memcpy | messages/1000 |\n"
+			       "|---|---|---|---|---|---|---|---|---|\n",
+			       b->seconds * STORAGE_TIME,
+			       (unsigned long long)bench_disk_size(FILE_DISK) >> 20);
+		any = true;
+		printf("| %s |", c->name + strlen("nvme "));
+		cell(&r[i], M_KIOPS, 1);
+		cell(&r[i], M_MBPS, 0);
+		cell(&r[i], M_MEAN, 2);
+		cell(&r[i], M_P99, 2);
+		cell(&r[i], M_CPU, 0);
+		if (c->disk == NULL_DISK) {
+			printf(" - | - |");
+		} else {
+			cell(&r[i], M_COPY, 0);
+			cell(&r[i], M_OF_COPY, 2);
+		}
+		printf(" %.1f |\n", bench_spread(&r[i], M_MESSAGES).median);
+	}
+}
+
 void report_table(const struct bench *b, const struct machine *m, const struct result *r,
 		  unsigned n)
 {
 	conditions(b, m);
 	throughput(b, r, n);
 	latency(r, n);
+	storage(b, r, n);
 	fflush(stdout);
 }
 
 static bool has_metric(const struct bench_case *c, enum metric m)
 {
-	return (c->kind == ONE_WAY) == (m < M_P50);
+	switch (c->kind) {
+	case ONE_WAY:
+		return m <= M_LOST;
+	case STORAGE:
+		return m > M_LOST;
+	default:
+		return m >= M_P50;
+	}
 }
 
 static json_t *result_json(const struct result *r)
@@ -147,6 +194,12 @@ static json_t *result_json(const struct result *r)
 	json_t *o = json_pack("{s:s, s:s, s:i, s:b}", "name", r->what->name, "what",
 			      case_says[r->what->kind], "bytes", (int)r->what->len, "packed",
 			      r->what->packed);
+
+	if (r->what->kind == STORAGE) {
+		json_object_del(o, "packed");
+		json_object_set_new(o, "depth", json_integer(r->what->depth));
+		json_object_set_new(o, "write-percent", json_integer(r->what->write_percent));
+	}
 
 	for (unsigned m = 0; m < METRICS; m++) {
 		struct spread s = bench_spread(r, m);

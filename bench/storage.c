@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A host at an NVMe VF that keeps so many commands under way, polling, by shadow doorbells. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "support/nvme_host.h"
+
+#define NULL_SPAN    (1ull << 30)
+#define DISK_SIZE    (256ull << 20)
+#define DEPTH_MAX    128
+#define COPY_BUFFERS (8u << 20) /* depth times length, at most */
+#define POLL_MAX     64
+#define BLOCK_SHIFT  9
+#define STUCK_S	     10
+#define WARM_UP	     0.1
+/* The histogram of latencies: 32 steps in each power of two, so 3 % at most between steps. */
+#define STEP_BITS 5
+#define STEPS	  (1u << STEP_BITS)
+#define BUCKETS	  (64 * STEPS)
+
+uint64_t bench_disk_size(enum backend disk)
+{
+	return disk == NULL_DISK ? NULL_SPAN : DISK_SIZE;
+}
+
+bool bench_has_storage(const struct result *r, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (r[i].what->kind == STORAGE)
+			return true;
+	return false;
+}
+
+/* ---- latencies ---- */
+
+struct latencies {
+	uint64_t n, sum, least;
+	uint64_t count[BUCKETS];
+};
+
+static unsigned bucket_of(uint64_t v)
+{
+	unsigned top;
+
+	if (v < STEPS)
+		return (unsigned)v;
+	top = 63u - (unsigned)__builtin_clzll(v);
+	return (top - STEP_BITS + 1) * STEPS + (unsigned)(v >> (top - STEP_BITS) & (STEPS - 1));
+}
+
+/* The middle of what falls into it. */
+static double value_of(unsigned bucket)
+{
+	unsigned shift = bucket / STEPS;
+
+	if (!shift)
+		return bucket;
+	return (double)((uint64_t)(STEPS + bucket % STEPS) << (shift - 1)) +
+	       (double)(1ull << (shift - 1)) / 2;
+}
+
+static double percentile(const struct latencies *l, double p)
+{
+	uint64_t want = (uint64_t)((double)l->n * p), seen = 0;
+	unsigned i;
+
+	for (i = 0; i + 1 < BUCKETS && seen + l->count[i] <= want; i++)
+		seen += l->count[i];
+	return value_of(i);
+}
+
+/* ---- the host ---- */
+
+struct slot {
+	struct nvme_host_req req;
+	uint64_t started;
+};
+
+struct load {
+	const struct bench_case *c;
+	struct nvme_host *h;
+	struct nvme_host_sq *sq;
+	struct slot slots[DEPTH_MAX];
+	uint64_t blocks, next; /* of the disk; sequential: where to go on */
+	uint64_t random;
+	uint64_t now; /* ticks, when the completions at hand were looked for */
+	uint64_t done;
+	unsigned errors, status;
+	bool stop;
+	struct latencies lat;
+};
+
+static struct load load; /* too large for a stack */
+
+static uint64_t next_random(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x;
+}
+
+/* Where the next command goes, and which way. */
+static void aim(struct load *l, struct nvme_sqe *s)
+{
+	uint64_t blocks = l->c->len >> BLOCK_SHIFT, lba, r;
+
+	if (l->c->sequential) {
+		lba = l->next;
+		l->next = lba + 2 * blocks > l->blocks ? 0 : lba + blocks;
+		r = 0;
+	} else {
+		r = next_random(&l->random);
+		/* the number of places is a power of two */
+		lba = (r & (l->blocks / blocks - 1)) * blocks;
+	}
+	s->cdw10 = (uint32_t)lba;
+	s->cdw11 = (uint32_t)(lba >> 32);
+	if (l->c->write_percent && l->c->write_percent < 100)
+		s->opcode = (r >> 40) % 100 < l->c->write_percent ? nvme_cmd_write : nvme_cmd_read;
+}
+
+static void done(struct nvme_host_req *req)
+{
+	struct slot *s = (struct slot *)req;
+	struct load *l = req->opaque;
+	uint64_t took = l->now - s->started;
+
+	l->done++;
+	l->lat.n++;
+	l->lat.sum += took;
+	l->lat.count[bucket_of(took)]++;
+	if (took < l->lat.least)
+		l->lat.least = took;
+	if (req->status) {
+		l->errors++;
+		l->status = req->status;
+	}
+	if (l->stop)
+		return;
+	aim(l, &req->sqe);
+	s->started = l->now;
+	nvme_host_submit(l->sq, req);
+}
+
+static int begin(struct load *l, const struct bench_case *c, struct nvme_host *h)
+{
+	uint64_t addr, list_addr, *list;
+	uint8_t *buf;
+
+	memset(l, 0, sizeof(*l));
+	l->c = c;
+	l->h = h;
+	l->sq = nvme_host_io(h, 1);
+	l->random = 88172645463325252ull;
+	l->blocks = bench_disk_size(c->disk) >> BLOCK_SHIFT;
+	for (unsigned i = 0; i < c->depth; i++) {
+		struct nvme_host_req *r = &l->slots[i].req;
+
+		buf = nvme_host_alloc(h, c->len, &addr);
+		list = nvme_host_alloc(h, NVME_HOST_PAGE, &list_addr);
+		if (!list)
+			return -ENOMEM;
+		memset(buf, (int)i + 1, c->len);
+		r->done = done;
+		r->opaque = l;
+		nvme_host_make_rw(&r->sqe, c->write_percent ? nvme_cmd_write : nvme_cmd_read,
+				  (uint32_t)c->disk + 1, 0, c->len >> BLOCK_SHIFT, 0);
+		nvme_host_prp(&r->sqe, addr, c->len, list, list_addr);
+		aim(l, &r->sqe);
+		l->slots[i].started = bench_ticks();
+		nvme_host_submit(l->sq, r);
+	}
+	nvme_host_ring(l->sq);
+	return 0;
+}
+
+/* Goes on for a while; the ticks that it took. */
+static uint64_t go_on(const struct bench *b, struct load *l, double seconds)
+{
+	uint64_t start = bench_ticks(), length = bench_ticks_of(b, seconds);
+	uint64_t stuck = bench_ticks_of(b, STUCK_S);
+
+	memset(&l->lat, 0, sizeof(l->lat));
+	l->lat.least = UINT64_MAX;
+	l->done = 0;
+	do {
+		l->now = bench_ticks();
+		if (nvme_host_poll(l->sq->cq, POLL_MAX))
+			nvme_host_ring(l->sq);
+	} while (l->now - start < length || (!l->done && l->now - start < stuck));
+	return l->now - start;
+}
+
+static int finish(struct load *l)
+{
+	int err;
+
+	l->stop = true;
+	err = nvme_host_wait_all(l->sq, STUCK_S * 1000);
+	return err ? err : l->errors || l->h->strange ? -EIO : 0;
+}
+
+/* Bytes that are not there yet would be made by the first who touches them. */
+static int fill(struct nvme_host *h)
+{
+	const uint32_t nlb = 1u << (20 - BLOCK_SHIFT);
+
+	memset(h->data, 0x5a, 1 << 20);
+	for (enum backend d = MEMORY_DISK; d < BACKENDS; d++)
+		for (uint64_t lba = 0; lba < DISK_SIZE >> BLOCK_SHIFT; lba += nlb)
+			if (nvme_host_rw(nvme_host_io(h, 1), nvme_cmd_write, (uint32_t)d + 1, lba,
+					 nlb, 0))
+				return -EIO;
+	return nvme_host_flush(nvme_host_io(h, 1), FILE_DISK + 1) ? -EIO : 0;
+}
+
+/* Memory like the disk's and, behind it, like the guest's; made once. */
+static uint8_t *copy_memory(void)
+{
+	static uint8_t *p;
+	int fd;
+
+	if (p)
+		return p;
+	fd = memfd_create("copy", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, DISK_SIZE + COPY_BUFFERS))
+		return NULL;
+	p = mmap(NULL, DISK_SIZE + COPY_BUFFERS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED)
+		p = NULL;
+	else
+		memset(p, 1, DISK_SIZE + COPY_BUFFERS);
+	return p;
+}
+
+/* Bytes a second (10^6) of copying the same between the same kinds of memory, on the daemon's
+ * core. */
+static int copy_rate(const struct bench *b, const struct bench_case *c, double *mbps)
+{
+	uint64_t start, now, n = 0, length, random = 88172645463325252ull;
+	size_t places = DISK_SIZE / c->len, at = 0;
+	uint8_t *p = copy_memory();
+
+	if (!p)
+		return -ENOMEM;
+	bench_pin(b->daemon_cpu);
+	length = bench_ticks_of(b, b->seconds / 4);
+	start = bench_ticks();
+	do {
+		for (unsigned i = 0; i < 16; i++, n++) {
+			uint8_t *buf = p + DISK_SIZE + n % c->depth * c->len, *place;
+
+			at = c->sequential ? (at + 1) % places
+					   : next_random(&random) & (places - 1);
+			place = p + at * c->len;
+			if (n % 100 < c->write_percent)
+				memcpy(place, buf, c->len);
+			else
+				memcpy(buf, place, c->len);
+			/* or the compiler might leave it out */
+			__asm__ volatile("" : : : "memory");
+		}
+		now = bench_ticks();
+	} while (now - start < length);
+	bench_pin(b->guest_cpu);
+	*mbps = (double)n * c->len * 1e3 / ((double)(now - start) / b->ticks_per_ns);
+	return 0;
+}
+
+static void keep(const struct bench *b, struct result *r, const struct load *l, uint64_t ticks,
+		 uint64_t cpu_ns, uint64_t kicks, double copy)
+{
+	double ns = (double)ticks / b->ticks_per_ns, us = 1 / (b->ticks_per_ns * 1e3);
+	double n = (double)l->done, mbps = n * l->c->len * 1e3 / ns;
+	unsigned run = r->runs;
+
+	r->value[M_KIOPS][run] = n * 1e6 / ns;
+	r->value[M_MBPS][run] = mbps;
+	r->value[M_CPU][run] = (double)cpu_ns / n;
+	r->value[M_COPY][run] = copy;
+	r->value[M_OF_COPY][run] = copy > 0 ? mbps / copy : 0;
+	r->value[M_MESSAGES][run] = 1e3 * (double)kicks / n;
+	r->value[M_MEAN][run] = (double)l->lat.sum / (double)l->lat.n * us;
+	r->value[M_P50][run] = percentile(&l->lat, 0.5) * us;
+	r->value[M_P99][run] = percentile(&l->lat, 0.99) * us;
+	r->value[M_MIN][run] = (double)l->lat.least * us;
+}
+
+static int open_host(const struct bench *b, struct nvme_host **out)
+{
+	struct nvme_host_config cfg = {.path = daemon_socket(&b->daemon, "ssd0/vf0"),
+				       .queue_size = 256,
+				       .dbbuf = true,
+				       .memory = 64 << 20,
+				       .timeout_ms = STUCK_S * 1000};
+
+	return nvme_host_open(&cfg, out);
+}
+
+int bench_run_storage(struct bench *b, const struct bench_case *c, struct result *r)
+{
+	uint64_t cpu, ticks = 0, kicks;
+	struct nvme_host *h;
+	double copy = 0;
+	int err, ended;
+
+	err = open_host(b, &h);
+	if (!err && !b->filled) {
+		err = fill(h);
+		b->filled = !err;
+	}
+	if (!err && c->disk != NULL_DISK)
+		err = copy_rate(b, c, &copy);
+	if (!err)
+		err = begin(&load, c, h);
+	if (err)
+		return err;
+	go_on(b, &load, b->seconds * STORAGE_TIME * WARM_UP);
+	cpu = daemon_cpu_ns(&b->daemon);
+	kicks = h->kicks;
+	ticks = go_on(b, &load, b->seconds * STORAGE_TIME);
+	cpu = daemon_cpu_ns(&b->daemon) - cpu;
+	kicks = h->kicks - kicks;
+	if (load.done)
+		keep(b, r, &load, ticks, cpu, kicks, copy);
+	err = load.done ? 0 : -EIO;
+	ended = finish(&load);
+	nvme_host_close(h);
+	/* The daemon notices that a client went when its control thread next runs. */
+	usleep(2000);
+	return err ? err : ended;
+}
