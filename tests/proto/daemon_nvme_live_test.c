@@ -140,7 +140,7 @@ static void resize(void **state)
 		OK(nvme_host_rw(io, nvme_cmd_read, ns, 64 * 2048 - 8, 8, 0));
 		assert_memory_equal(h->data, h->data + 4096, 4096);
 		/* and smaller */
-		CLI(&rig, "ns resize ssd0/ns%u 32M --force", ns);
+		CLI(&rig, "ns resize ssd0/ns%u 32M", ns);
 		expect_changed(h, &aer_h, ns);
 		if (ns == 1)
 			expect_changed(g, &aer_g, ns);

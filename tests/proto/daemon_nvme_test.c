@@ -27,7 +27,7 @@ static const char config[] =
 	"      2: {file: @/512.img, size: 256M, attach: [vf0]}\n"
 	"      3: {null: 1T, attach: [vf0]}\n"
 	"      4: {memory: 32M, block-size: 4096, attach: [vf0]}\n"
-	"      5: {file: @/4k.img, size: 256M, block-size: 4096, direct: true, attach: [vf0]}\n"
+	"      5: {file: @/4k.img, size: 256M, block-size: 4096, direct: on, attach: [vf0]}\n"
 	"      6: {file: @/ro.img, size: 16M, read-only: true, attach: [vf0]}\n";
 static const char config_nbd[] =
 	"      7: {nbd: \"nbd+unix:///?socket=@/nbd.sock\", attach: [vf0]}\n";
