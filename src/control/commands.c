@@ -116,7 +116,7 @@ const struct control_command control_commands[] = {
 			{"block-device", CONTROL_PATH, false, "is this block device of the host",
 			 .word = "device"},
 			{"memory", CONTROL_SIZE, false, "in the daemon's memory, lost with it"},
-			{"null", CONTROL_SIZE, false, "takes all, gives zeros: to measure with"},
+			{"null", CONTROL_SIZE, false, "nowhere: takes all, gives nothing; to measure with"},
 			{"nbd", CONTROL_STRING, false, "a disk elsewhere, by NBD", .choices = "URI"},
 			{"pool", CONTROL_SIZE, false, "from the device's namespace-pool"},
 			{"nsid", CONTROL_INT, false, "its number; the lowest free when left out", 1,
