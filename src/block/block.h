@@ -115,13 +115,12 @@ struct block_request {
 	/* private */
 	struct block_backend *backend;
 	struct block_channel *channel;
-	struct block_request *next;
-	uint64_t done_bytes;
-	void *bounce;
-	struct iovec *rest; /* a private copy of iov for what is left after a short transfer */
+	struct block_request *next, *prev;
+	struct block_request *over_next, *over_prev;
+	void *bounce;	/* a copy of the data, or an NBD operation */
+	int64_t expect; /* the kernel's result that means: done, all is well */
 	int result;
 	uint32_t state;
-	uint64_t priv[6];
 };
 
 #define BLOCK_PENDING 1

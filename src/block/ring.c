@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A channel's io_uring: one system call a turn for what was submitted in it; completions are run by
+ * the worker itself (DEFER_TASKRUN) when the kernel's flag in the ring says that there are any, so
+ * that polling costs no system call.
+ *
+ * Kernels: 6.1 and newer as said; 5.19 the same without DEFER_TASKRUN; older ones plainly, where the
+ * eventfd still tells. Where io_uring is forbidden (containers, io_uring_disabled) has_ring is
+ * false and the backends' threads work.
+ */
+#include "block/block_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "util/clock.h"
+
+/* While the kernel works on requests, a worker that has nothing else stays awake so long for
+ * them: a sleep and a wake-up would add to the latency of a fast disk what it takes itself. */
+#define SPIN_NS	   (100 * NS_PER_US)
+#define REAP_BURST 128
+/* Threads of the kernel for what it cannot do without blocking: enough that a few hanging ones
+ * leave some. */
+#define IOWQ_THREADS 64
+
+static const unsigned setups[] = {
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+		IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+	0,
+};
+
+void ring_open(struct block_channel *ch)
+{
+	static bool told;
+	struct io_uring_params p;
+	int r = -ENOSYS, i;
+
+	ch->awake = ch->has_ring = ch->enabled = ch->has_files = ch->has_buffers = false;
+	ch->inflight = 0;
+	ch->bounce_bytes = ch->spin_until_ns = 0;
+	ch->finished = ch->waiting = (struct request_list){0};
+	ch->last_window = NULL;
+	ch->n_windows = 0;
+	ch->files_used = 0;
+	memset(ch->buffers_used, 0, sizeof(ch->buffers_used));
+	atomic_store(&ch->forget, 0);
+	for (i = 0; i < ARRAY_SIZE(setups) && !ch->has_ring; i++) {
+		p = (struct io_uring_params){.flags = setups[i] | IORING_SETUP_CQSIZE,
+					     .cq_entries = RING_CQ_ENTRIES};
+		r = io_uring_queue_init_params(RING_SQ_ENTRIES, &ch->ring, &p);
+		ch->has_ring = !r;
+	}
+	if (ch->has_ring && (r = io_uring_register_eventfd(&ch->ring, ch->eventfd))) {
+		io_uring_queue_exit(&ch->ring);
+		ch->has_ring = false;
+	}
+	if (!ch->has_ring && !told) {
+		told = true;
+		log_info("block: io_uring is not to be had here (%s): threads do its work",
+			 strerror(-r));
+	}
+}
+
+void ring_close(struct block_channel *ch)
+{
+	if (ch->has_ring)
+		io_uring_queue_exit(&ch->ring);
+	ch->has_ring = false;
+	free(ch->windows);
+	ch->windows = NULL;
+	ch->n_windows = 0;
+}
+
+/* The first call on the worker's thread makes the ring this thread's (SINGLE_ISSUER). */
+static bool enable(struct block_channel *ch)
+{
+	unsigned threads[2] = {IOWQ_THREADS, IOWQ_THREADS};
+	int r = 0;
+
+	if (ch->ring.flags & IORING_SETUP_R_DISABLED)
+		r = io_uring_enable_rings(&ch->ring);
+	if (r) {
+		log_error("block: io_uring cannot be enabled (%s): threads do its work",
+			  strerror(-r));
+		ch->has_ring = false;
+		io_uring_queue_exit(&ch->ring);
+		return false;
+	}
+	/* refused before 5.15, where the limits are others */
+	io_uring_register_iowq_max_workers(&ch->ring, threads);
+	ch->has_files = !io_uring_register_files_sparse(&ch->ring, RING_FILES);
+	ch->enabled = true;
+	return true;
+}
+
+static unsigned ring_flags(const struct block_channel *ch)
+{
+	return __atomic_load_n(ch->ring.sq.kflags, __ATOMIC_RELAXED);
+}
+
+static unsigned reap(struct block_channel *ch)
+{
+	struct block_request *req;
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+	int r;
+
+	io_uring_for_each_cqe(&ch->ring, head, cqe) {
+		req = io_uring_cqe_get_data(cqe);
+		r = cqe->res;
+		n++;
+		if (likely(req)) { /* else a cancellation's own */
+			if (likely(r == req->expect))
+				r = 0;
+			else
+				r = req->backend->impl->ring_done(req, r);
+			if (r != BLOCK_PENDING)
+				req->done(req, r);
+		}
+		if (n == REAP_BURST)
+			break;
+	}
+	io_uring_cq_advance(&ch->ring, n);
+	ch->inflight -= n;
+	return n;
+}
+
+/* What cannot be submitted now (no memory) stays in the ring for the next turn. */
+static unsigned enter(struct block_channel *ch)
+{
+	int r = 0;
+
+	if (io_uring_sq_ready(&ch->ring)) {
+		r = io_uring_submit_and_get_events(&ch->ring);
+		return r >= 0 ? (unsigned)r : 1;
+	}
+	if (ring_flags(ch) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+		io_uring_get_events(&ch->ring);
+	return 0;
+}
+
+unsigned ring_poll(struct block_channel *ch)
+{
+	uint64_t now;
+	unsigned n;
+
+	if (unlikely(!ch->enabled) && !enable(ch))
+		return 0;
+	if (!ch->inflight)
+		return 0;
+	n = enter(ch) + reap(ch);
+	now = clock_now_ns();
+	if (n)
+		ch->spin_until_ns = now + SPIN_NS;
+	else if (ch->inflight && now < ch->spin_until_ns)
+		n = 1;
+	return n;
+}
+
+/*
+ * The kernel publishes, then looks whether the eventfd is wanted; this says that it is, then looks
+ * for what was published. A full barrier on both sides.
+ */
+bool ring_arm(struct block_channel *ch)
+{
+	if (!ch->enabled)
+		return true;
+	io_uring_cq_eventfd_toggle(&ch->ring, true);
+#if UNDER_TSAN
+	atomic_fetch_add(&ch->fence, 1);
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+	return io_uring_sq_ready(&ch->ring) || io_uring_cq_ready(&ch->ring) ||
+	       ring_flags(ch) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+void ring_disarm(struct block_channel *ch)
+{
+	if (ch->enabled)
+		io_uring_cq_eventfd_toggle(&ch->ring, false);
+}
+
+struct io_uring_sqe *channel_sqe_slow(struct block_channel *ch)
+{
+	struct io_uring_sqe *sqe = NULL;
+
+	if (ch->enabled && ch->inflight < RING_CQ_ENTRIES) {
+		io_uring_submit(&ch->ring);
+		sqe = io_uring_get_sqe(&ch->ring);
+	}
+	if (sqe)
+		ch->inflight++;
+	channel_wake(ch);
+	return sqe;
+}
+
+void ring_cancel(struct block_channel *ch, struct block_request *req)
+{
+	struct io_uring_sqe *sqe = channel_sqe(ch);
+
+	if (!sqe)
+		return;
+	io_uring_prep_cancel(sqe, req, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+}
+
+/* ---- registered files ---- */
+
+int ring_file_slow(struct block_channel *ch, _Atomic uint8_t *slot, int fd)
+{
+	int i;
+
+	if (!ch->has_files || !ch->enabled || !~ch->files_used)
+		return -1;
+	i = __builtin_ctzll(~ch->files_used);
+	if (io_uring_register_files_update(&ch->ring, i, &fd, 1) != 1)
+		return -1;
+	ch->files_used |= BIT_ULL(i);
+	ch->file_owner[i] = slot;
+	atomic_store(slot, i + 1);
+	return i;
+}
+
+void ring_forget_files(struct block_channel *ch)
+{
+	uint64_t slots = atomic_load(&ch->forget);
+	int i, none = -1;
+
+	for (i = 0; i < RING_FILES; i++) {
+		if (!(slots & ch->files_used & BIT_ULL(i)))
+			continue;
+		io_uring_register_files_update(&ch->ring, i, &none, 1);
+		atomic_store(ch->file_owner[i], 0);
+		ch->files_used &= ~BIT_ULL(i);
+	}
+	atomic_fetch_and(&ch->forget, ~slots);
+}
+
+/* ---- registered memory ---- */
+
+static int buffer_set(struct block_channel *ch, unsigned slot, void *base, size_t len)
+{
+	struct iovec iov = {base, len};
+	__u64 tag = 0;
+	int r = io_uring_register_buffers_update_tag(&ch->ring, slot, &iov, &tag, 1);
+
+	return r < 0 ? r : 0;
+}
+
+static void buffers_forget(struct block_channel *ch, const void *key)
+{
+	unsigned i, kept = 0, slot;
+
+	for (i = 0; i < ch->n_windows; i++) {
+		if (ch->windows[i].key != key) {
+			ch->windows[kept++] = ch->windows[i];
+			continue;
+		}
+		slot = ch->windows[i].slot;
+		buffer_set(ch, slot, NULL, 0);
+		ch->buffers_used[slot / 64] &= ~BIT_ULL(slot % 64);
+	}
+	ch->n_windows = kept;
+	ch->last_window = NULL;
+}
+
+static int buffer_add(struct block_channel *ch, const void *key, uint8_t *base, size_t len)
+{
+	unsigned slot, i;
+	int r;
+
+	for (slot = 0; slot < RING_BUFFERS; slot++)
+		if (!(ch->buffers_used[slot / 64] & BIT_ULL(slot % 64)))
+			break;
+	if (slot == RING_BUFFERS)
+		return -ENOMEM;
+	r = buffer_set(ch, slot, base, len);
+	if (r)
+		return r == -ENOMEM ? r : -ENOTSUP;
+	ch->buffers_used[slot / 64] |= BIT_ULL(slot % 64);
+	for (i = ch->n_windows++; i && ch->windows[i - 1].start > (uintptr_t)base; i--)
+		ch->windows[i] = ch->windows[i - 1];
+	ch->windows[i] = (struct ring_window){(uintptr_t)base, (uintptr_t)base + len, key, slot};
+	return 0;
+}
+
+static int buffers_prepare(struct block_channel *ch)
+{
+	if (!ch->has_ring || (!ch->enabled && !enable(ch)))
+		return -ENOTSUP;
+	if (!ch->windows) {
+		ch->windows = calloc(RING_BUFFERS, sizeof(ch->windows[0]));
+		if (!ch->windows)
+			return -ENOMEM;
+	}
+	if (!ch->has_buffers && io_uring_register_buffers_sparse(&ch->ring, RING_BUFFERS))
+		return -ENOTSUP;
+	ch->has_buffers = true;
+	return 0;
+}
+
+int block_channel_register(struct block_channel *ch, const void *key, const struct iovec *windows,
+			   unsigned n)
+{
+	size_t at, len;
+	unsigned i;
+	int r;
+
+	if (!n && !ch->has_buffers)
+		return 0;
+	r = buffers_prepare(ch);
+	if (r)
+		return r;
+	buffers_forget(ch, key);
+	for (i = 0; i < n; i++) {
+		for (at = 0; at < windows[i].iov_len; at += len) {
+			len = MIN(windows[i].iov_len - at, RING_BUFFER_MAX);
+			r = buffer_add(ch, key, (uint8_t *)windows[i].iov_base + at, len);
+			if (r) {
+				buffers_forget(ch, key);
+				return r;
+			}
+		}
+	}
+	return 0;
+}
