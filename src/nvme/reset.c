@@ -219,8 +219,8 @@ static void flushed(struct nvme_ctrl *ctrl, int result)
 		return;
 	}
 	if (result < 0)
-		log_error("%s: shut down, but its storage could not be flushed: %s", ctrl->name,
-			  strerror(-result));
+		log_guest(&ctrl->log, "%s: shut down, but its storage could not be flushed: %s",
+			  ctrl->name, strerror(-result));
 	set_shst(ctrl, NVME_CSTS_SHST_CMPLT);
 }
 
