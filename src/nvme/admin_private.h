@@ -40,7 +40,7 @@ struct nvme_features {
 struct nvme_logs {
 	/* Error log; any thread */
 	pthread_mutex_t lock;
-	uint64_t errors; /* ever */
+	uint64_t errors, media_errors; /* ever */
 	unsigned n_entries;
 	struct nvme_error_log_page
 		entries[NVME_ERROR_LOG_ENTRIES]; /* a ring; errors - 1 is the newest */

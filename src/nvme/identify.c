@@ -12,10 +12,12 @@
 #include "util/bytes.h"
 #include "util/util.h"
 
-#define RTD3_RESUME_US	1000000	 /* RTD3R */
-#define RTD3_ENTRY_US	10000000 /* RTD3E: how long Linux waits for a shutdown, flush included */
-#define POWER_CENTIWATT 2500
-#define ACTIVE_LIST_MAX 0xfffffffeu /* an NSID from here on has no successor */
+/* Compare and Write has its namespace for itself: as much as MDTS allows of the largest block. */
+#define COMPARE_WRITE_BLOCKS 256
+#define RTD3_RESUME_US	     1000000 /* RTD3R */
+#define RTD3_ENTRY_US	     10000000 /* RTD3E: how long Linux waits for a shutdown, flush included */
+#define POWER_CENTIWATT	     2500
+#define ACTIVE_LIST_MAX	     0xfffffffeu /* an NSID from here on has no successor */
 
 /* ---- the controller ---- */
 
@@ -86,6 +88,7 @@ static void abilities(const struct nvme_ctrl *ctrl, struct nvme_id_ctrl *id)
 			   NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_RESERVATIONS |
 			   NVME_CTRL_ONCS_TIMESTAMP | NVME_CTRL_ONCS_VERIFY | NVME_CTRL_ONCS_COPY);
 	id->fuses = htole16(NVME_CTRL_FUSES_COMPARE_AND_WRITE);
+	id->acwu = htole16(COMPARE_WRITE_BLOCKS - 1);
 	/* 11b: Flush takes NSID FFFFFFFFh */
 	id->vwc = NVME_CTRL_VWC_PRESENT | NVME_CTRL_VWC_FLUSH;
 	id->ocfs = htole16(1); /* Copy descriptors of format 0 */

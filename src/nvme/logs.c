@@ -35,6 +35,15 @@ void nvme_logs_fini(struct nvme_ctrl *ctrl)
 	pthread_mutex_destroy(&ctrl->admin->logs.lock);
 }
 
+/* Data that could not be written or read back; a failed comparison is no fault of the medium. */
+static bool is_media_error(uint16_t status)
+{
+	uint16_t code = status & (NVME_SCT_MASK << NVME_SCT_SHIFT | NVME_SC_MASK);
+
+	return code == NVME_ST_MEDIA(NVME_SC_WRITE_FAULT) ||
+	       code == NVME_ST_MEDIA(NVME_SC_READ_ERROR);
+}
+
 void nvme_log_error(struct nvme_ctrl *ctrl, uint16_t sqid, uint16_t cid, uint16_t status,
 		    uint32_t nsid, uint64_t lba)
 {
@@ -52,6 +61,7 @@ void nvme_log_error(struct nvme_ctrl *ctrl, uint16_t sqid, uint16_t cid, uint16_
 		.lba = htole64(lba),
 		.nsid = htole32(nsid),
 	};
+	l->media_errors += is_media_error(status);
 	l->n_entries = MIN(l->n_entries + 1, (unsigned)NVME_ERROR_LOG_ENTRIES);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -77,15 +87,14 @@ static void error_page(struct nvme_command *cmd, uint8_t *page)
 	pthread_mutex_unlock(&l->lock);
 }
 
-static uint64_t error_count(struct nvme_ctrl *ctrl)
+static void put_error_counts(struct nvme_ctrl *ctrl, struct nvme_smart_log *s)
 {
 	struct nvme_logs *l = &ctrl->admin->logs;
-	uint64_t n;
 
 	pthread_mutex_lock(&l->lock);
-	n = l->errors;
+	put_le64(s->media_errors, l->media_errors);
+	put_le64(s->num_err_log_entries, l->errors);
 	pthread_mutex_unlock(&l->lock);
-	return n;
 }
 
 /* ---- SMART ---- */
@@ -123,7 +132,7 @@ static void smart_page(struct nvme_command *cmd, uint8_t *page)
 	put_le64(s->power_cycles, st->power_cycles + 1);
 	put_le64(s->power_on_hours, (clock_now_ns() - st->created_ns) / (3600 * NS_PER_S));
 	put_le64(s->unsafe_shutdowns, st->unsafe_shutdowns);
-	put_le64(s->num_err_log_entries, error_count(ctrl));
+	put_error_counts(ctrl, s);
 }
 
 /* ---- the others ---- */

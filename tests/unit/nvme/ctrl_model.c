@@ -22,6 +22,21 @@ static struct nvme_ctrl *ctrls[64];
 
 /* ---- queues ---- */
 
+/* The contract of queue_private.h: nothing is enabled before what was disabled is drained. */
+static enum { OFF, ON, DRAINING } state[256]; /* by CNTLID */
+
+static unsigned char number(const struct nvme_queues *q)
+{
+	return (unsigned char)((const struct nvme_ctrl *)q)->cntlid;
+}
+
+void model_drained(struct nvme_ctrl *ctrl)
+{
+	assert_int_equal(state[ctrl->cntlid & 0xff], DRAINING);
+	state[ctrl->cntlid & 0xff] = OFF;
+	mq.drained(ctrl);
+}
+
 int nvme_queues_create(struct nvme_ctrl *ctrl, unsigned max_qid, struct nvme_queues **out)
 {
 	*out = (struct nvme_queues *)ctrl;
@@ -30,17 +45,23 @@ int nvme_queues_create(struct nvme_ctrl *ctrl, unsigned max_qid, struct nvme_que
 
 void nvme_queues_destroy(struct nvme_queues *q)
 {
+	assert_int_equal(state[number(q)], OFF);
 }
 
 int nvme_queues_enable(struct nvme_queues *q, const struct nvme_enable *en)
 {
+	assert_int_equal(state[number(q)], OFF);
 	mq.enables++;
 	mq.enable = *en;
+	if (!mq.enable_result)
+		state[number(q)] = ON;
 	return mq.enable_result;
 }
 
 bool nvme_queues_disable(struct nvme_queues *q, void (*drained)(struct nvme_ctrl *ctrl))
 {
+	assert_int_equal(state[number(q)], ON);
+	state[number(q)] = mq.hold_drain ? DRAINING : OFF;
 	mq.disables++;
 	mq.count = 0;
 	mq.drained = drained;
@@ -50,6 +71,8 @@ bool nvme_queues_disable(struct nvme_queues *q, void (*drained)(struct nvme_ctrl
 
 bool nvme_queues_drain(struct nvme_queues *q, unsigned ms)
 {
+	assert_int_equal(state[number(q)], DRAINING);
+	state[number(q)] = OFF;
 	mq.drains++;
 	mq.drained = NULL;
 	return !mq.hang;
@@ -62,6 +85,7 @@ void nvme_queues_dma_changed(struct nvme_queues *q, bool on)
 
 void nvme_queues_doorbell(struct nvme_queues *q, uint32_t off, uint32_t value)
 {
+	assert_int_equal(state[number(q)], ON);
 	mq.doorbells++;
 	mq.doorbell_off = off;
 	mq.doorbell_value = value;
@@ -354,6 +378,7 @@ void nvme_stats_fini(struct nvme_stats *s)
 void model_reset(void)
 {
 	memset(&mq, 0, sizeof(mq));
+	memset(state, 0, sizeof(state));
 	memset(done, 0, sizeof(done));
 	memset(namespaces, 0, sizeof(namespaces));
 	memset(allocated, 0, sizeof(allocated));

@@ -53,6 +53,8 @@ struct model_queues {
 	struct nvme_ctrl *ctrl; /* that disabled or flushed last */
 };
 extern struct model_queues mq;
+/* What was held by hold_drain is drained now. */
+void model_drained(struct nvme_ctrl *ctrl);
 
 /* Completions of pending commands, in order. */
 struct model_done {

@@ -77,6 +77,7 @@ static void controller(void **state)
 	assert_int_equal(id->frmw, 3);
 	assert_int_equal(id->oncs, BIT(0) | BIT(2) | BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(8));
 	assert_int_equal(id->fuses, 1);
+	assert_int_equal(id->acwu, 255);
 	assert_int_equal(id->vwc, 7);
 	assert_int_equal(id->npss, 0);
 	assert_int_not_equal(id->wctemp, 0);

@@ -162,12 +162,18 @@ static void error_entries(void **state)
 
 static void smart(void **state)
 {
+	nvme_log_error(pf, 1, 1, NVME_ST_MEDIA(NVME_SC_READ_ERROR), 1, 0);
+	nvme_log_error(pf, 1, 1, NVME_ST_MEDIA(NVME_SC_WRITE_FAULT) | NVME_ST_DNR, 1, 0);
+	nvme_log_error(pf, 1, 1, NVME_ST_MEDIA(NVME_SC_COMPARE_FAILED), 1, 0);
+	nvme_log_error(pf, 1, 1, NVME_SC_READ_ERROR, 1, 0); /* of another type */
 	model_io = (struct nvme_io_stats){
 		.reads = 10, .writes = 20, .read_bytes = 512001, .write_bytes = 512000};
 	assert_int_equal(get_log(NVME_LOG_LID_SMART, 512, 0), OK);
 	assert_int_equal(model_data[0], 0);
 	assert_int_equal(get_le16(model_data + 1), 310);
 	assert_int_equal(model_data[3], 100);
+	assert_int_equal(get_le64(model_data + 160), 2);
+	assert_int_equal(get_le64(model_data + 176), 4);
 	assert_int_equal(get_le64(model_data + 32), 2); /* rounded up */
 	assert_int_equal(get_le64(model_data + 48), 1);
 	assert_int_equal(get_le64(model_data + 64), 10);
@@ -349,7 +355,7 @@ static void reset_forgets(void **state)
 	mailbox_run();
 	a->cancel(a);
 	c->cancel(c);
-	mq.drained(pf);
+	model_drained(pf);
 	model_enable(pf);
 	enable_events(1 << 8);
 	aer(4);
@@ -358,6 +364,44 @@ static void reset_forgets(void **state)
 	nvme_event_ns_changed(pf, 1);
 	mailbox_run();
 	assert_int_equal(n_done, 1);
+}
+
+/* ---- threads ---- */
+
+#define PER_THREAD 2000
+
+static void *complain(void *arg)
+{
+	for (unsigned i = 0; i < PER_THREAD; i++) {
+		nvme_log_error(pf, 1, (uint16_t)i, 1, 1, 0);
+		nvme_event_post(pf, NVME_AER_ERROR, i % 2, NVME_LOG_LID_ERROR);
+	}
+	return NULL;
+}
+
+static void from_any_thread(void **state)
+{
+	pthread_t threads[3];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, complain, NULL), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		n_done = 0;
+		aer(1);
+		mailbox_run();
+		assert_in_range(n_done, 0, 1);
+		if (!n_done)
+			assert_true(nvme_events_abort(pf, 1));
+		assert_int_equal(get_log(NVME_LOG_LID_ERROR, 4096, 0), OK);
+		/* newest first, none torn or missing */
+		for (unsigned e = 1; e < 64 && get_le64(model_data + 64 * e); e++)
+			assert_int_equal(get_le64(model_data + 64 * e) + 1,
+					 get_le64(model_data + 64 * (e - 1)));
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	get_log(NVME_LOG_LID_ERROR, 64, 0);
+	assert_int_equal(get_le64(model_data), PER_THREAD * ARRAY_SIZE(threads));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -378,6 +422,7 @@ int main(void)
 		T(temperature_event),
 		T(reservation_event),
 		T(reset_forgets),
+		T(from_any_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

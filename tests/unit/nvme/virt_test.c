@@ -281,7 +281,7 @@ static void as_nvme_cli_does_it(void **state)
 	bring_up(0, 2);
 	assert_int_equal(rd32(vf[0], NVME_REG_CSTS), RDY);
 	assert_int_equal(rd32(vf[0], NVME_REG_CC), 0);
-	mq.drained(vf[0]);
+	model_drained(vf[0]);
 	assert_int_equal(rd32(vf[0], NVME_REG_CSTS), 0);
 	mq.hold_drain = false;
 	model_enable(vf[0]);
