@@ -10,9 +10,10 @@
  */
 #include "block/block_private.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 
@@ -79,8 +80,10 @@ static bool enable(struct block_channel *ch)
 	unsigned threads[2] = {IOWQ_THREADS, IOWQ_THREADS};
 	int r = 0;
 
-	if (ch->ring.flags & IORING_SETUP_R_DISABLED)
-		r = io_uring_enable_rings(&ch->ring);
+	/* io_uring_enable_rings(), which liburing 2.3 declares but does not export */
+	if (ch->ring.flags & IORING_SETUP_R_DISABLED &&
+	    syscall(SYS_io_uring_register, ch->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+		r = -errno;
 	if (r) {
 		log_error("block: io_uring cannot be enabled (%s): threads do its work",
 			  strerror(-r));
