@@ -93,7 +93,8 @@ void nvme_gate_close(struct nvme_gate *g, void (*drained)(void *opaque), void *o
 	begin(g);
 }
 
-/* Stays closed from one closer to the next, so that a stream of commands cannot starve the second. */
+/* Stays closed from one closer to the next, so that a stream of commands cannot starve the second.
+ */
 void nvme_gate_open(struct nvme_gate *g)
 {
 	struct nvme_gate_closer *c = g->first;

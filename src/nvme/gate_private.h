@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The gate of a namespace: counts the commands that are inside, per worker and without shared
- * cache lines, and can be closed, so that who wants the namespace alone (Format, deletion, shrinking, a
- * fused Compare and Write) gets it once the last one has left. Commands that find it closed are
- * parked by their queue, which looks the namespace up anew and tries again soon, by a timer: so
- * nothing that waits points to the gate.
+ * cache lines, and can be closed, so that who wants the namespace alone (Format, deletion,
+ * shrinking, a fused Compare and Write) gets it once the last one has left. Commands that find it
+ * closed are parked by their queue, which looks the namespace up anew and tries again soon, by a
+ * timer: so nothing that waits points to the gate.
  *
  * Entering takes no fence: closing waits for quiescence (worker_synchronize()) before it counts.
  */

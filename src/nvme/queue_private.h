@@ -22,6 +22,11 @@
 
 struct nvme_queues;
 
+/* Copy, as Identify Namespace says it: MSSRL and MCL in blocks, MSRC 0-based. */
+#define NVME_COPY_MSSRL 4096
+#define NVME_COPY_MCL	(NVME_COPY_RANGES_MAX * NVME_COPY_MSSRL)
+#define NVME_COPY_MSRC	(NVME_COPY_RANGES_MAX - 1)
+
 /* max_qid: the largest queue id ever possible (admin is 0). */
 int nvme_queues_create(struct nvme_ctrl *ctrl, unsigned max_qid, struct nvme_queues **out);
 void nvme_queues_destroy(struct nvme_queues *q);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Counters and latency histograms, of a controller or a namespace. Each worker (by the number of its
- * block_channel) has a block of its own, which it makes when it first needs it, writes without locked
- * instructions, and which is summed on read.
+ * Counters and latency histograms, of a controller or a namespace. Each worker (by the number of
+ * its block_channel) has a block of its own, which it makes when it first needs it, writes without
+ * locked instructions, and which is summed on read.
  *
  * Histograms are log-linear: 16 steps per power of two, so a percentile is right to about 6 %.
  */
