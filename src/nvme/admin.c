@@ -98,6 +98,12 @@ static uint32_t queue_entries(const struct nvme_command *cmd)
 	return (le32toh(cmd->sqe.cdw10) >> 16) + 1;
 }
 
+/* Interrupt resources that the MSI-X table has yet to follow are of no use. */
+static bool vector_exists(const struct nvme_ctrl *ctrl, uint16_t vector)
+{
+	return vector < nvme_virt_vi(ctrl) && vector < pci_function_num_vectors(ctrl->fn);
+}
+
 static uint16_t create_cq(struct nvme_command *cmd)
 {
 	struct nvme_ctrl *ctrl = cmd->ctrl;
@@ -109,7 +115,7 @@ static uint16_t create_cq(struct nvme_command *cmd)
 
 	if (status)
 		return status;
-	if (irq && vector >= nvme_virt_vi(ctrl))
+	if (irq && !vector_exists(ctrl, vector))
 		return NVME_ST_CMD(NVME_SC_INVALID_VECTOR);
 	return nvme_cq_create(ctrl->queues, (uint16_t)le32toh(cmd->sqe.cdw10),
 			      le64toh(cmd->sqe.prp1), queue_entries(cmd), vector, irq);

@@ -72,10 +72,22 @@ static void set_host_id(struct nvme_ctrl *ctrl, const uint8_t id[HOST_ID_EXT_LEN
 	nvme_resv_host_changed(ctrl);
 }
 
+/* Queues have a copy of what concerns interrupts. */
+static void reset_interrupts(struct nvme_ctrl *ctrl)
+{
+	const struct nvme_features *f = &ctrl->admin->features;
+
+	nvme_queues_set_coalescing(ctrl->queues, 0, 0);
+	for (unsigned i = 0; i < NVME_VECTORS_MAX; i++)
+		if (f->no_coalescing[i])
+			nvme_queues_set_vector_config(ctrl->queues, (uint16_t)i, false);
+}
+
 void nvme_features_reset(struct nvme_ctrl *ctrl)
 {
 	static const uint8_t none[HOST_ID_EXT_LEN];
 
+	reset_interrupts(ctrl);
 	defaults(ctrl, &ctrl->admin->features);
 	memset(ctrl->admin->logs.changed, 0, sizeof(ctrl->admin->logs.changed));
 	atomic_store(&ctrl->write_through, false);

@@ -43,6 +43,8 @@ static void stop_queues(struct nvme_ctrl *ctrl)
 	st->queues = NVME_QUEUES_DRAINING;
 	if (nvme_queues_disable(ctrl->queues, drained))
 		st->queues = NVME_QUEUES_OFF;
+	/* A flush that was under way is dropped like everything else, and gives no answer. */
+	st->flushing = false;
 }
 
 /* ---- fatal errors ---- */
@@ -204,20 +206,13 @@ static void controller_reset(struct nvme_ctrl *ctrl)
 
 /* ---- shutdown ---- */
 
-static void shutdown_begin(struct nvme_ctrl *ctrl);
-
 static void flushed(struct nvme_ctrl *ctrl, int result)
 {
 	struct nvme_ctrl_state *st = ctrl->state;
-	bool again = st->flush_again;
 
-	st->flushing = st->flush_again = false;
-	if (NVME_CSTS_SHST(ctrl->csts) != NVME_CSTS_SHST_OCCUR)
-		return; /* reset meanwhile */
-	if (again) {
-		shutdown_begin(ctrl);
+	if (!st->flushing) /* reset meanwhile */
 		return;
-	}
+	st->flushing = false;
 	if (result < 0)
 		log_guest(&ctrl->log, "%s: shut down, but its storage could not be flushed: %s",
 			  ctrl->name, strerror(-result));
@@ -226,14 +221,8 @@ static void flushed(struct nvme_ctrl *ctrl, int result)
 
 static void shutdown_begin(struct nvme_ctrl *ctrl)
 {
-	struct nvme_ctrl_state *st = ctrl->state;
-
 	set_shst(ctrl, NVME_CSTS_SHST_OCCUR);
-	/* A flush from before a reset does not cover what was written since. */
-	st->flush_again = st->flushing;
-	if (st->flushing)
-		return;
-	st->flushing = true;
+	ctrl->state->flushing = true;
 	nvme_queues_flush(ctrl->queues, flushed);
 }
 

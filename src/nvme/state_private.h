@@ -32,8 +32,7 @@ enum nvme_queues_state {
 struct nvme_ctrl_state {
 	enum nvme_queues_state queues;
 	bool resetting; /* CC.EN was cleared and the queues are not drained yet */
-	bool flushing;	/* nvme_queues_flush() has yet to answer */
-	bool flush_again;
+	bool flushing;	/* for a shutdown; nvme_queues_flush() has yet to answer */
 	uint32_t interrupt_mask;
 	uint16_t vectors; /* that the function is to have */
 	struct nvme_ctrl *ctrl;

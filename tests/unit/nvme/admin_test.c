@@ -333,6 +333,8 @@ static void plain_features(void **state)
 	assert_int_equal(model_dw0, 343);
 	assert_int_equal(GET(NVME_FEAT_FID_ASYNC_EVENT, 0), OK);
 	assert_int_equal(model_dw0, 0);
+	assert_int_equal(mq.threshold, 0);
+	assert_int_equal(mq.time, 0);
 }
 
 static void refused_features(void **state)
@@ -374,6 +376,9 @@ static void vector_configuration(void **state)
 	assert_int_equal(model_dw0, 3);
 	assert_int_equal(GET(NVME_FEAT_FID_IRQ_CONFIG | SEL_DEFAULT, 4), OK);
 	assert_int_equal(model_dw0, 4);
+	wr32(pf, NVME_REG_CC, CC_OFF); /* queues forget it, too */
+	assert_int_equal(mq.config_vector, 4);
+	assert_false(mq.no_coalescing);
 	assert_int_equal(SET(NVME_FEAT_FID_IRQ_CONFIG, 5), GENERIC(NVME_SC_INVALID_FIELD));
 	assert_int_equal(GET(NVME_FEAT_FID_IRQ_CONFIG, 0xffff), GENERIC(NVME_SC_INVALID_FIELD));
 }

@@ -65,6 +65,7 @@ bool nvme_queues_disable(struct nvme_queues *q, void (*drained)(struct nvme_ctrl
 	mq.disables++;
 	mq.count = 0;
 	mq.drained = drained;
+	mq.flushed = NULL; /* dropped without an answer */
 	mq.ctrl = (struct nvme_ctrl *)q;
 	return !mq.hold_drain;
 }
@@ -169,7 +170,7 @@ void nvme_queues_flush(struct nvme_queues *q, void (*flushed)(struct nvme_ctrl *
 	mq.flushes++;
 	mq.ctrl = (struct nvme_ctrl *)q;
 	mq.flushed = flushed;
-	if (!mq.hold_flush)
+	if (!mq.hold_flush || state[number(q)] != ON)
 		flushed(mq.ctrl, mq.flush_result);
 }
 

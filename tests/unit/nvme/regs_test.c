@@ -290,27 +290,23 @@ static void shutdown(void **state)
 
 static void reset_during_shutdown(void **state)
 {
+	void (*late)(struct nvme_ctrl * ctrl, int result);
+
 	model_enable(pf);
 	mq.hold_flush = true;
 	wr32(pf, NVME_REG_CC, CC_ON | 1 << 14);
+	late = mq.flushed;
 	wr32(pf, NVME_REG_CC, CC_OFF);
 	assert_int_equal(rd32(pf, NVME_REG_CSTS), 0);
+	late(pf, 0); /* what comes after all is not reported */
+	assert_int_equal(rd32(pf, NVME_REG_CSTS), 0);
+	/* and what was written since is flushed anew */
 	model_enable(pf);
-	/* The old flush's end is not the new one's. */
 	wr32(pf, NVME_REG_CC, CC_ON | 1 << 14);
-	assert_int_equal(mq.flushes, 1);
-	mq.flushed(pf, 0);
 	assert_int_equal(mq.flushes, 2);
 	assert_int_equal(rd32(pf, NVME_REG_CSTS), RDY | SHST_BUSY);
 	mq.flushed(pf, 0);
 	assert_int_equal(rd32(pf, NVME_REG_CSTS), RDY | SHST_DONE);
-	/* and what comes after a reset is not reported at all */
-	wr32(pf, NVME_REG_CC, CC_OFF);
-	model_enable(pf);
-	wr32(pf, NVME_REG_CC, CC_ON | 1 << 14);
-	wr32(pf, NVME_REG_CC, CC_OFF);
-	mq.flushed(pf, 0);
-	assert_int_equal(rd32(pf, NVME_REG_CSTS), 0);
 }
 
 static void attach(void)
@@ -437,7 +433,7 @@ static void any_order(void **state)
 				model_drained(pf);
 			break;
 		case 9 ... 10:
-			if (pf->state->flushing)
+			if (pf->state->flushing && mq.flushed)
 				mq.flushed(pf, 0);
 			break;
 		case 11:
@@ -464,8 +460,12 @@ static void any_order(void **state)
 			assert_true(csts & (RDY | CFS));
 		else
 			assert_int_equal(csts & RDY, 0);
-		if ((csts & 0xc) == SHST_BUSY)
-			assert_true(pf->state->flushing);
+		/* done only if the flush was; busy for ever only if that was cut short by a failure
+		 */
+		if (pf->state->flushing)
+			assert_int_equal(csts & 0xc, SHST_BUSY);
+		else if ((csts & 0xc) == SHST_BUSY)
+			assert_true(csts & CFS);
 	}
 }
 

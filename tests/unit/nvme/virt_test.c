@@ -299,6 +299,15 @@ static void vectors_in_use(void **state)
 	assert_int_equal(pci_function_attach(vf[0]->fn, &att), 0);
 	assert_int_equal(virt(OFFLINE, 0, 11, 0), OK);
 	assert_int_equal(pci_function_num_vectors(vf[0]->fn), 4);
+	bring_up(0, 6);
+	model_enable(vf[0]);
+	assert_int_equal(RUN(vf[0], .opcode = nvme_admin_create_cq, .cdw10 = 1 | 63 << 16,
+			     .cdw11 = 3 | 4 << 16, .prp1 = 0x30000),
+			 SPECIFIC(NVME_SC_INVALID_VECTOR));
+	assert_int_equal(RUN(vf[0], .opcode = nvme_admin_create_cq, .cdw10 = 1 | 63 << 16,
+			     .cdw11 = 3 | 3 << 16, .prp1 = 0x30000),
+			 OK);
+	assert_int_equal(virt(OFFLINE, 0, 11, 0), OK);
 	pci_function_detach(vf[0]->fn);
 	mailbox_run();
 	assert_int_equal(pci_function_num_vectors(vf[0]->fn), 1);
