@@ -407,6 +407,8 @@ static void configured_managed(void **state)
 	assert_int_equal(rd32(vf[0], NVME_REG_CSTS), RDY);
 	assert_int_equal(rd32(vf[1], NVME_REG_CSTS), RDY);
 	assert_int_equal(pci_pf_set_num_vfs(pf->fn, 0), 0);
+	nvme_ctrl_get_status(pf, &st);
+	assert_int_equal(st.flexible_assigned, 9 + 3);
 	assert_int_equal(pci_pf_set_num_vfs(pf->fn, 1), 0);
 	model_enable(vf[0]);
 	assert_int_equal(pci_function_num_vectors(vf[0]->fn), 9);
