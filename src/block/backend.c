@@ -217,6 +217,7 @@ int block_submit(struct block_channel *ch, struct block_backend *b, struct block
 	req->channel = ch;
 	req->bounce = NULL;
 	req->state = 0;
+	set_queued(req, QUEUED_NOT);
 	return b->impl->submit(ch, req);
 }
 

@@ -22,6 +22,7 @@
 #define SOFTIOV_BLOCK_BLOCK_H
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -121,6 +122,7 @@ struct block_request {
 	int64_t expect; /* the kernel's result that means: done, all is well */
 	int result;
 	uint32_t state;
+	_Atomic uint32_t queued; /* on the list that this names */
 };
 
 #define BLOCK_PENDING 1

@@ -75,6 +75,26 @@ struct block_backend *backend_find(bool device, uint64_t dev, uint64_t ino);
  * to one errno. Any thread. */
 int backend_account(struct block_backend *b, const struct block_request *req, int result);
 
+/* request.queued: which list that cancelling may take it off again has it. Changes under that
+ * list's lock. */
+enum request_queue {
+	QUEUED_NOT,
+	QUEUED_RING,	/* block_channel.waiting */
+	QUEUED_THREAD,	/* offload.queue */
+	QUEUED_OVERLAP, /* overlap.waiting */
+	QUEUED_NBD,	/* nbd_share.waiting */
+};
+
+static inline void set_queued(struct block_request *req, enum request_queue q)
+{
+	atomic_store_explicit(&req->queued, q, memory_order_relaxed);
+}
+
+static inline bool is_queued(const struct block_request *req, enum request_queue q)
+{
+	return atomic_load_explicit(&req->queued, memory_order_relaxed) == q;
+}
+
 static inline bool op_writes(enum block_op op)
 {
 	return op == BLOCK_WRITE || op == BLOCK_WRITE_ZEROES || op == BLOCK_DISCARD;
@@ -160,6 +180,8 @@ static inline void channel_wake(struct block_channel *ch)
 void channel_finish(struct block_channel *ch, struct block_request *req, int result);
 /* restart() comes when there is room. Worker. */
 void channel_wait(struct block_channel *ch, struct block_request *req);
+/* Takes it back. False: it does not wait. Worker. */
+bool channel_unwait(struct block_channel *ch, struct block_request *req);
 /* Hands a request back to its worker, where delivered() comes. Any thread; the request must not be
  * touched afterwards. */
 void channel_return(struct block_request *req);

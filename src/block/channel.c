@@ -35,8 +35,18 @@ void channel_finish(struct block_channel *ch, struct block_request *req, int res
 
 void channel_wait(struct block_channel *ch, struct block_request *req)
 {
+	set_queued(req, QUEUED_RING);
 	list_push(&ch->waiting, req);
 	channel_wake(ch);
+}
+
+bool channel_unwait(struct block_channel *ch, struct block_request *req)
+{
+	if (!is_queued(req, QUEUED_RING))
+		return false;
+	set_queued(req, QUEUED_NOT);
+	list_remove(&ch->waiting, req);
+	return true;
 }
 
 void channel_return(struct block_request *req)
@@ -100,6 +110,7 @@ static unsigned run_waiting(struct block_channel *ch)
 	while ((req = ch->waiting.head) && ch->inflight < RING_CQ_ENTRIES &&
 	       io_uring_sq_space_left(&ch->ring)) {
 		stop = req == last;
+		set_queued(req, QUEUED_NOT);
 		list_remove(&ch->waiting, req);
 		r = req->backend->impl->restart(ch, req);
 		if (r != BLOCK_PENDING)

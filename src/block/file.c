@@ -274,17 +274,13 @@ void file_cancel(struct block_request *req)
 {
 	struct file_backend *f = file_of(req->backend);
 	struct block_channel *ch = req->channel;
-	struct block_request *at;
 
 	if (req->state & STATE_THREAD) {
 		if (offload_cancel(&f->offload, req))
 			channel_finish(ch, req, finish(req, -ECANCELED));
 		return;
 	}
-	for (at = ch->waiting.head; at && at != req; at = at->next)
-		;
-	if (at) {
-		list_remove(&ch->waiting, req);
+	if (channel_unwait(ch, req)) {
 		channel_finish(ch, req, finish(req, -ECANCELED));
 	} else if (f->overlap.used && overlap_cancel(f, req)) {
 		req->state &= ~STATE_OVERLAP;

@@ -83,6 +83,7 @@ static void start_waiting(struct nbd_backend *n, struct block_channel *ch)
 	int r;
 
 	while ((req = share->waiting.head) && has_room(share, req)) {
+		set_queued(req, QUEUED_NOT);
 		list_remove(&share->waiting, req);
 		r = start(n, share, req);
 		if (r != BLOCK_PENDING)
@@ -96,6 +97,7 @@ static int nbd_submit(struct block_channel *ch, struct block_request *req)
 	struct nbd_share *share = &n->shares[ch->number];
 
 	if (unlikely(share->waiting.head || !has_room(share, req))) {
+		set_queued(req, QUEUED_NBD);
 		list_push(&share->waiting, req);
 		return BLOCK_PENDING;
 	}
@@ -124,14 +126,12 @@ static void nbd_cancel(struct block_request *req)
 	struct nbd_share *share = &n->shares[req->channel->number];
 	struct nbd_op *op = req->bounce;
 	uint32_t live = NBD_OP_LIVE;
-	struct block_request *at;
 	uint64_t cost;
 
 	if (!op) {
-		for (at = share->waiting.head; at && at != req; at = at->next)
-			;
-		if (!at)
+		if (!is_queued(req, QUEUED_NBD))
 			return; /* cancelled already */
+		set_queued(req, QUEUED_NOT);
 		list_remove(&share->waiting, req);
 		channel_finish(req->channel, req, -ECANCELED);
 		return;

@@ -43,6 +43,7 @@ static void *offload_main(void *arg)
 		if (!req)
 			break;
 		list_remove(&o->queue, req);
+		set_queued(req, QUEUED_NOT);
 		o->n_queued--;
 		pthread_mutex_unlock(&o->lock);
 		req->result = o->run(req);
@@ -75,6 +76,7 @@ int offload_submit(struct offload *o, struct block_request *req)
 	if (o->n_queued >= o->n_idle && o->n_threads < OFFLOAD_THREADS_MAX)
 		start_thread(o);
 	if (o->n_threads) {
+		set_queued(req, QUEUED_THREAD);
 		list_push(&o->queue, req);
 		o->n_queued++;
 		pthread_cond_signal(&o->more);
@@ -87,15 +89,15 @@ int offload_submit(struct offload *o, struct block_request *req)
 
 bool offload_cancel(struct offload *o, struct block_request *req)
 {
-	struct block_request *at;
+	bool found;
 
 	pthread_mutex_lock(&o->lock);
-	for (at = o->queue.head; at && at != req; at = at->next)
-		;
-	if (at) {
+	found = is_queued(req, QUEUED_THREAD);
+	if (found) {
 		list_remove(&o->queue, req);
+		set_queued(req, QUEUED_NOT);
 		o->n_queued--;
 	}
 	pthread_mutex_unlock(&o->lock);
-	return at;
+	return found;
 }

@@ -54,6 +54,8 @@ bool overlap_enter(struct file_backend *f, struct block_request *req)
 
 	pthread_mutex_lock(&o->lock);
 	ok = !conflicts(f, req, &o->active);
+	if (!ok)
+		set_queued(req, QUEUED_OVERLAP);
 	over_push(ok ? &o->active : &o->waiting, req);
 	pthread_mutex_unlock(&o->lock);
 	return ok;
@@ -71,6 +73,7 @@ void overlap_leave(struct file_backend *f, struct block_request *req)
 		if (conflicts(f, at, &o->active))
 			continue;
 		over_remove(&o->waiting, at);
+		set_queued(at, QUEUED_NOT);
 		over_push(&o->active, at);
 		channel_return(at);
 	}
@@ -80,13 +83,14 @@ void overlap_leave(struct file_backend *f, struct block_request *req)
 bool overlap_cancel(struct file_backend *f, struct block_request *req)
 {
 	struct overlap *o = &f->overlap;
-	struct block_request *at;
+	bool found;
 
 	pthread_mutex_lock(&o->lock);
-	for (at = o->waiting.head; at && at != req; at = at->over_next)
-		;
-	if (at)
+	found = is_queued(req, QUEUED_OVERLAP);
+	if (found) {
 		over_remove(&o->waiting, req);
+		set_queued(req, QUEUED_NOT);
+	}
 	pthread_mutex_unlock(&o->lock);
-	return at;
+	return found;
 }

@@ -461,7 +461,7 @@ static void cancel_many(void *arg)
 static void test_cancel(void **state)
 {
 	struct block_config cfg = config(BLOCK_FILE, scratch("cancel"), MIB);
-	uint8_t *buf = aligned_alloc(4096, 4096);
+	uint8_t *buf = aligned_alloc(4096, MANY * 512);
 	struct io *ios = calloc(MANY, sizeof(*ios));
 	struct block_backend *b = open_ok(&cfg);
 	unsigned cancelled = 0;
@@ -469,16 +469,17 @@ static void test_cancel(void **state)
 	int i, r;
 
 	rig_start(&g);
-	memset(buf, 1, 4096);
 	for (i = 0; i < MANY; i++)
-		io_prepare(&ios[i], &g, b, i % 7 ? BLOCK_READ : BLOCK_FLUSH, 0, 4096, buf, 0);
+		io_prepare(&ios[i], &g, b, i % 7 ? BLOCK_READ : BLOCK_FLUSH, 0, 512, buf + i * 512,
+			   0);
 	rig_call(&g, cancel_many, ios);
 	for (i = 0; i < MANY; i++) {
 		r = io_wait(&ios[i]);
 		assert_true(!r || r == -ECANCELED);
 		cancelled += r == -ECANCELED;
 	}
-	assert_true(cancelled);
+	/* a slowed-down worker may find all of them done */
+	assert_true(cancelled || UNDER_TSAN);
 	rig_stop(&g);
 	block_close(b);
 	free(ios);

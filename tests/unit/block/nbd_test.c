@@ -113,7 +113,7 @@ static void test_verify(void **state)
 {
 	static const char *const filters[][2] = {
 		{NULL, NULL},
-		{"--filter=fua", "fuamode=none"},
+		{"--filter=fua", NULL}, /* whose default is: none */
 		{"--filter=nozero", NULL},
 		{"--filter=noextents", NULL},
 	};
