@@ -241,8 +241,8 @@ static int add_acs(struct pci_function *fn)
 {
 	uint8_t body[4] = {0}, mask[4] = {0};
 
-	put_le16(body + PCI_ACS_CAP - 4, ACS_BITS);
-	put_le16(mask + PCI_ACS_CTRL - 4, ACS_BITS);
+	put_le16(body + (PCI_ACS_CAP - 4), ACS_BITS);
+	put_le16(mask + (PCI_ACS_CTRL - 4), ACS_BITS);
 	return pci_add_ext_capability(fn, PCI_EXT_CAP_ID_ACS, 1, body, sizeof(body), mask);
 }
 

@@ -252,7 +252,8 @@ int pci_function_set_vectors(struct pci_function *fn, uint16_t n)
 		return -EINVAL;
 	if (n == fn->desc.msix.vectors)
 		return 0;
-	if (fn->att.kind == PCI_OWNER_ENDPOINT || (control(fn) & PCI_MSIX_FLAGS_ENABLE))
+	if (fn->att.kind == PCI_OWNER_ENDPOINT ||
+	    (!fn->in_reset && (control(fn) & PCI_MSIX_FLAGS_ENABLE)))
 		return -EBUSY;
 	/* Table entries of a vector that comes back are as after a reset. */
 	pci_msix_reset(fn);
