@@ -111,6 +111,9 @@ static inline bool nvme_resv_forbids(const struct nvme_ns *ns, uint16_t cntlid, 
 }
 /* Host Identifier, reservation features and log page, for features.c and logs.c. */
 void nvme_resv_host_changed(struct nvme_ctrl *ctrl);
+/* Any controller reset: registrations of a host without an identifier end, notifications and masks
+ * are forgotten. After the host identifier was. */
+void nvme_resv_ctrl_reset(struct nvme_ctrl *ctrl);
 /* Takes the oldest notification of the controller's log (80h): 0 or -ENOENT with a zeroed page. */
 int nvme_resv_take_notification(struct nvme_ctrl *ctrl, struct nvme_resv_notification_log *page);
 uint16_t nvme_resv_get_mask(struct nvme_ns *ns, struct nvme_ctrl *ctrl, uint32_t *mask);
