@@ -92,6 +92,21 @@ int verb_help(struct cli *cli, int argc, char **argv)
 	return CLI_OK;
 }
 
+/* "ns" alone: what may follow. False: no verb begins so. */
+static bool half_a_verb(const char *word)
+{
+	size_t len = strlen(word);
+	char list[256] = "";
+
+	for (const struct control_command *c = control_commands; c->verb || c->method; c++)
+		if (c->verb && !strncmp(c->verb, word, len) && c->verb[len] == ' ')
+			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+				 list[0] ? ", " : "", c->verb + len + 1);
+	if (list[0])
+		cli_error("%s what? One of: %s", word, list);
+	return list[0] != '\0';
+}
+
 static int no_such_verb(int argc, char **argv)
 {
 	const char *names[64];
@@ -99,6 +114,8 @@ static int no_such_verb(int argc, char **argv)
 	const char *near;
 	unsigned n = 0;
 
+	if (argc == 1 && half_a_verb(argv[0]))
+		return CLI_USAGE;
 	for (const struct control_command *c = control_commands; c->verb || c->method; c++)
 		if (c->verb && n < ARRAY_SIZE(names))
 			names[n++] = c->verb;

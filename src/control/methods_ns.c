@@ -225,6 +225,7 @@ int control_ns_create(const struct control_context *ctx, const json_t *params, j
 struct find_ns {
 	const char *name;
 	bool found;
+	bool sized_by_itself; /* what is behind it can grow without being told */
 	struct nvme_limits limits;
 };
 
@@ -235,6 +236,9 @@ static void find_ns(void *opaque, const struct softiov_ns_info *i)
 	if (strcmp(i->name, f->name))
 		return;
 	f->found = true;
+	f->sized_by_itself =
+		!i->ns->from_pool && i->ns->backend &&
+		(i->ns->backend->type == BLOCK_DEVICE || i->ns->backend->type == BLOCK_NBD);
 	f->limits = i->ns->limits;
 }
 
@@ -255,6 +259,11 @@ int control_ns_resize(const struct control_context *ctx, const json_t *params, j
 	int ret = check_ns(ctx, params, &f, why);
 
 	param_size(params, "size", &size);
+	if (!ret && !size && !f.sized_by_itself)
+		ret = refuse(
+			f.name, why,
+			"give its new size, such as 8G: only block devices and NBD have one of "
+			"their own");
 	if (!ret && size > NVME_NS_SIZE_MAX)
 		ret = refuse(f.name, why, "size: too large: give one such as 4G");
 	return ret ? ret : softiov_ns_resize(ctx->softiov, f.name, size, why);

@@ -206,6 +206,7 @@ static const struct {
 	{W("ns", "create", "nic0", "memory", "1M"), "nic0"},
 	{W("ns", "create", "ssd7", "memory", "1M"), "ssd7"},
 	{W("ns", "attach", "ssd0/ns8", "vf0"), "ssd0/ns8: no such namespace: did you mean ssd0/"},
+	{W("ns", "resize", "ssd0/ns1"), "ssd0/ns1: give its new size, such as 8G"},
 	{W("ns", "set", "ssd0/ns1"), "ssd0/ns1: nothing to set: give iops"},
 	{W("vf", "set", "ssd0/vf0", "vlan", "5"),
 	 "ssd0/vf0: vlan belongs to Ethernet functions, this is NVMe: give iops, iops-burst, "
@@ -226,6 +227,8 @@ static void mistakes_are_explained(void **state)
 			fail_msg("%s %s %s: no \"%s\" in:\n%s", argv[1], argv[2], argv[3],
 				 refused[i].why, out);
 	}
+	assert_int_equal(CLI("ns"), 2);
+	expect("ns what? One of: create, resize, attach, detach, delete, set, show");
 	/* And none of them made or changed something. */
 	json_decref(CLI_JSON("ns", "show"));
 	assert_int_equal(CLI("ns", "show", "ssd0/ns3"), 1);
@@ -323,8 +326,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s SOFTIOVD SOFTIOV\n", argv[0]);
 		return 2;
 	}
-	softiovd = argv[1];
-	softiov = argv[2];
+	/* A test changes the directory. */
+	softiovd = realpath(argv[1], NULL);
+	softiov = realpath(argv[2], NULL);
+	if (!softiovd || !softiov)
+		return 2;
 	first_config = disk_config;
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
