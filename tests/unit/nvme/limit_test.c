@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Limits and statistics. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "queue_model.h"
+
+/* ---- the clocks by themselves ---- */
+
+static void test_clock(void **state)
+{
+	struct nvme_limits lim = {.iops = 1000, .iops_burst = 10};
+	uint64_t now = 1000000000, due;
+	struct nvme_qos q = {0};
+	unsigned at_once = 0;
+
+	assert_false(nvme_qos_limited(&q));
+	nvme_qos_set(&q, &lim);
+	assert_true(nvme_qos_limited(&q));
+	while (!(due = nvme_qos_reserve_slow(&q, 4096, now)))
+		at_once++;
+	assert_in_range(at_once, 10, 11);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_true(due >= now);
+		due = nvme_qos_reserve_slow(&q, 4096, now);
+	}
+	/* 1000 more take a second, exactly */
+	assert_in_range(due - now, NS_PER_S - 20 * NS_PER_MS, NS_PER_S + 20 * NS_PER_MS);
+	lim = (struct nvme_limits){.bandwidth = 1 << 20};
+	nvme_qos_set(&q, &lim);
+	assert_int_equal(nvme_qos_reserve_slow(&q, 1 << 19, now), 0);
+	due = nvme_qos_reserve_slow(&q, 1 << 19, now);
+	assert_in_range(due - now, 480 * NS_PER_MS, 500 * NS_PER_MS);
+	assert_int_equal(nvme_qos_reserve_slow(&q, 0, now), 0); /* a Flush */
+	lim = (struct nvme_limits){0};
+	nvme_qos_set(&q, &lim);
+	assert_false(nvme_qos_limited(&q));
+	assert_int_equal(q.generation, 3);
+}
+
+/* ---- in the queue ---- */
+
+/* Keeps depth commands under way for ms; how many ended, of queues 1 to queues. */
+static unsigned run(unsigned queues, unsigned depth, unsigned ms, uint32_t nlb)
+{
+	uint64_t end = clock_now_ns() + ms * NS_PER_MS;
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, nlb, DATA_AT);
+	struct nvme_cqe cqe;
+	unsigned n = 0, left = queues * depth;
+
+	for (uint16_t q = 1; q <= queues; q++) {
+		for (unsigned i = 0; i < depth; i++)
+			host_put(q, &sqe);
+		host_ring(q);
+	}
+	while (left) {
+		for (uint16_t q = 1; q <= queues; q++) {
+			if (!host_take(q, &cqe))
+				continue;
+			assert_int_equal(cqe.status >> 1, 0);
+			host_ack(q);
+			left--;
+			if (clock_now_ns() >= end)
+				continue;
+			n++;
+			host_put(q, &sqe);
+			host_ring(q);
+			left++;
+		}
+		usleep(10);
+	}
+	return n;
+}
+
+static void test_rates(void **state)
+{
+	struct nvme_limits lim = {.iops = 4000};
+	struct nvme_io_stats st;
+
+	model_up(&(struct model_opts){.pairs = 2, .workers = 2});
+	nvme_qos_set(&model.ctrl.qos, &lim);
+	assert_in_range(run(1, 32, 500, 1), 1850, 2150); /* a burst of 10 ms more */
+	assert_in_range(run(2, 16, 500, 1), 1850, 2150); /* two queues share it */
+	assert_in_range(run(1, 1, 300, 1), 1080, 1300);	 /* depth 1 too */
+	nvme_stats_get(&model.ctrl.stats, &st);
+	assert_true(st.throttled_ns > NS_PER_S);
+	/* bytes, of the namespace */
+	nvme_qos_set(&model.ctrl.qos, &(struct nvme_limits){0});
+	lim = (struct nvme_limits){.bandwidth = 4 << 20};
+	nvme_qos_set(&model.ns[0].qos, &lim);
+	assert_in_range(run(2, 8, 500, 8), 480, 560);
+	model_down();
+}
+
+/* Who waits for a slow limit goes on when it is lifted, or raised. */
+static void test_live_change(void **state)
+{
+	struct nvme_limits lim = {.iops = 1, .iops_burst = 1};
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_cqe cqe;
+	uint64_t t;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	nvme_qos_set(&model.ns[0].qos, &lim);
+	for (unsigned i = 0; i < 20; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	usleep(20000);
+	assert_in_range(model.backend[0].submitted[BLOCK_READ], 1, 3);
+	sqe.nsid = 2; /* the other namespace is not limited */
+	host_put(1, &sqe);
+	host_ring(1);
+	wait_for(model.backend[1].submitted[BLOCK_READ] == 1);
+	t = clock_now_ns();
+	lim = (struct nvme_limits){.iops = 200, .iops_burst = 1};
+	nvme_qos_set(&model.ns[0].qos, &lim);
+	for (unsigned i = 0; i < 21; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	assert_in_range(clock_now_ns() - t, 60 * NS_PER_MS, 600 * NS_PER_MS);
+	lim = (struct nvme_limits){.iops = 1, .iops_burst = 1};
+	nvme_qos_set(&model.ns[0].qos, &lim);
+	sqe.nsid = 1;
+	for (unsigned i = 0; i < 20; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	usleep(5000);
+	nvme_qos_set(&model.ns[0].qos, &(struct nvme_limits){0});
+	t = clock_now_ns();
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	assert_true(clock_now_ns() - t < 200 * NS_PER_MS);
+	model_down();
+}
+
+/* Parked commands are aborted, deleted and reset like others, and hold up no gate. */
+static void test_parked_commands_end(void **state)
+{
+	struct nvme_limits lim = {.iops = 1, .iops_burst = 1};
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	nvme_qos_set(&model.ctrl.qos, &lim);
+	for (unsigned i = 0; i < 20; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	usleep(5000);
+	while (host_take(1, &cqe))
+		host_ack(1);
+	assert_int_equal(nvme_sq_delete(model.ctrl.queues, 1, NULL), NVME_ST_PENDING);
+	wait_for(nvme_queues_count(model.ctrl.queues) == 0);
+	for (unsigned n = 0; host_take(1, &cqe); n++)
+		assert_status(cqe.status >> 1, NVME_SC_ABORT_QUEUE);
+	model_down();
+}
+
+/* ---- histograms ---- */
+
+static void test_buckets(void **state)
+{
+	unsigned last = 0;
+
+	for (uint64_t v = 0; v < 1ull << 45; v += 1 + v / 50) {
+		unsigned b = nvme_stats_bucket(v);
+
+		assert_true(b >= last);
+		assert_true(b - last <= 1);
+		last = b;
+		if (v < 1ull << 42)
+			assert_in_range(nvme_stats_bucket_value(b), v - v / 16, v + v / 16);
+	}
+	nvme_stats_bucket(UINT64_MAX);
+}
+
+static void test_percentiles(void **state)
+{
+	struct nvme_stats s = {0};
+	struct nvme_stats_sample one = {.op = NVME_STATS_WRITE, .n = 1, .bytes = 10};
+	struct nvme_io_stats st;
+
+	nvme_stats_get(&s, &st);
+	assert_int_equal(st.latency[1].p50, 0);
+	for (unsigned i = 1; i <= 10000; i++) {
+		one.latency_ns = i * 1000;
+		nvme_stats_record(&s, i % 3, &one);
+	}
+	nvme_stats_get(&s, &st);
+	assert_int_equal(st.writes, 10000);
+	assert_int_equal(st.write_bytes, 100000);
+	assert_in_range(st.latency[1].p50, 4700000, 5300000);
+	assert_in_range(st.latency[1].p99, 9300000, 10000000);
+	assert_in_range(st.latency[1].p999, 9400000, 10000000);
+	assert_int_equal(st.latency[1].mean, 5000500);
+	assert_int_equal(st.latency[1].max, 10000000);
+	nvme_stats_inflight(&s, 1, 1);
+	nvme_stats_throttled(&s, 1, 77);
+	nvme_stats_clear(&s);
+	nvme_stats_get(&s, &st);
+	assert_int_equal(st.writes, 0);
+	assert_int_equal(st.throttled_ns, 0);
+	assert_int_equal(st.latency[1].max, 0);
+	assert_int_equal(st.inflight, 1);
+	nvme_stats_record(&s, 1, &one);
+	nvme_stats_get(&s, &st);
+	assert_int_equal(st.writes, 1);
+	nvme_stats_fini(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_clock),	    cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_live_change), cmocka_unit_test(test_parked_commands_end),
+		cmocka_unit_test(test_buckets),	    cmocka_unit_test(test_percentiles),
+	};
+
+	alarm(60);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
