@@ -11,7 +11,7 @@
 static struct block_backend *all_backends;
 
 static const struct backend_impl *const impls[] = {
-	[BLOCK_FILE] = &block_file_impl, [BLOCK_DEVICE] = &block_device_impl,
+	[BLOCK_FILE] = &block_file_impl,     [BLOCK_DEVICE] = &block_device_impl,
 	[BLOCK_MEMORY] = &block_memory_impl, [BLOCK_NULL] = &block_null_impl,
 	[BLOCK_NBD] = &block_nbd_impl,
 };
@@ -174,13 +174,15 @@ int backend_account(struct block_backend *b, const struct block_request *req, in
 			atomic_store(&b->fault, 0);
 		return 0;
 	}
-	if (result == -ECANCELED)
+	/* the caller's own wish, or memory: nothing is wrong with the store */
+	if (result == -ECANCELED || result == -EFAULT)
 		return result;
 	if (req->op == BLOCK_WRITE)
 		atomic_store(&b->fault, -result);
 	log_guest(&b->log, "%s: %s of %llu bytes at %llu failed: %s", b->name,
-		  req->op == BLOCK_READ ? "reading" :
-		  req->op == BLOCK_FLUSH ? "flushing" : "writing",
+		  req->op == BLOCK_READ	   ? "reading"
+		  : req->op == BLOCK_FLUSH ? "flushing"
+					   : "writing",
 		  (unsigned long long)req->len, (unsigned long long)req->offset, strerror(-result));
 	return result;
 }

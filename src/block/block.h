@@ -4,10 +4,9 @@
  * iovecs, which may point straight into guest memory.
  *
  *   block_backend   an opened store: file, block device, memory, null, NBD. Control thread.
- *   block_channel   one worker's way to all backends: its io_uring, its completions. One per worker,
- *                   shared by whoever runs there.
- *   block_request   one operation, embedded in its owner; submitted and completed on the channel's
- *                   worker, never on another thread.
+ *   block_channel   one worker's way to all backends: its io_uring, its completions. One per
+ * worker, shared by whoever runs there. block_request   one operation, embedded in its owner;
+ * submitted and completed on the channel's worker, never on another thread.
  *
  * A submission is cheap and may be batched: what was submitted in one turn of the worker goes to
  * the kernel in one system call, made by the channel's own poller in the same turn. Completions
@@ -43,9 +42,10 @@ enum block_direct {
 struct block_config {
 	enum block_type type;
 	char target[PATH_MAX]; /* path, NBD URI; empty for memory and null */
-	uint64_t size;	       /* bytes; 0: what is there (a file or device that exists, NBD). A file that
-				  is missing, or smaller, is made so; one that is larger is used up to size */
-	bool preallocate;      /* file: reserve the blocks now */
+	uint64_t size; /* bytes; 0: what is there (a file or device that exists, NBD). A file that
+			  is missing, or smaller, is made so; one that is larger is used up to size
+			*/
+	bool preallocate; /* file: reserve the blocks now */
 	bool read_only;
 	enum block_direct direct;
 };
@@ -73,12 +73,12 @@ uint64_t block_size(const struct block_backend *b); /* bytes; any thread */
 int block_resize(struct block_backend *b, uint64_t size, char *why, size_t why_len);
 
 struct block_limits {
-	uint32_t alignment;	/* of offset and length that needs no copy; a power of two, 1 and up */
-	uint32_t granularity;	/* best unit of writing; bytes */
+	uint32_t alignment; /* of offset and length that needs no copy; a power of two, 1 and up */
+	uint32_t granularity;	      /* best unit of writing; bytes */
 	uint32_t discard_granularity; /* 0: no discard */
-	bool volatile_cache;	/* flush does something */
+	bool volatile_cache;	      /* flush does something */
 	bool read_only;
-	bool discard_zeroes;	/* what was discarded reads as zeros */
+	bool discard_zeroes; /* what was discarded reads as zeros */
 };
 void block_get_limits(const struct block_backend *b, struct block_limits *lim);
 const struct block_config *block_get_config(const struct block_backend *b);

@@ -19,12 +19,12 @@
 #include "util/util.h"
 
 #define RING_SQ_ENTRIES	  512
-#define RING_CQ_ENTRIES	  8192 /* and so many requests at most are in the kernel's hands */
-#define RING_FILES	  64   /* registered files of a channel */
-#define RING_BUFFERS	  1024 /* registered pieces of memory of a channel */
-#define RING_BUFFER_MAX	  (1ull << 30)	 /* the kernel's limit for one */
-#define RING_TRANSFER_MAX (1u << 30)	 /* of one request; below the kernel's 2 GiB - 4 KiB */
-#define BOUNCE_MAX	  (64ull << 20)	 /* of a channel, for all requests together */
+#define RING_CQ_ENTRIES	  8192		/* and so many requests at most are in the kernel's hands */
+#define RING_FILES	  64		/* registered files of a channel */
+#define RING_BUFFERS	  1024		/* registered pieces of memory of a channel */
+#define RING_BUFFER_MAX	  (1ull << 30)	/* the kernel's limit for one */
+#define RING_TRANSFER_MAX (1u << 30)	/* of one request; below the kernel's 2 GiB - 4 KiB */
+#define BOUNCE_MAX	  (64ull << 20) /* of a channel, for all requests together */
 #define BOUNCE_ALIGN	  4096u
 
 struct backend_impl {

@@ -56,8 +56,8 @@ void channel_return(struct block_request *req)
 
 	do
 		req->next = head;
-	while (!atomic_compare_exchange_weak_explicit(
-		&ch->returned, &head, req, memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(&ch->returned, &head, req,
+						      memory_order_release, memory_order_relaxed));
 	poller_kick(&ch->poller);
 }
 

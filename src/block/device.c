@@ -21,8 +21,8 @@ static bool queue_word(uint64_t rdev, const char *name, char *word, size_t len)
 	int fd, i;
 
 	for (i = 0; i < ARRAY_SIZE(places) && n < 0; i++) {
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(rdev),
-			 minor(rdev), places[i], name);
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(rdev), minor(rdev),
+			 places[i], name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
@@ -69,12 +69,14 @@ static void device_limits(struct file_backend *f, uint64_t rdev)
 static int choose_direct(struct file_backend *f, uint64_t size, char *why, size_t why_len)
 {
 	const struct block_config *cfg = &f->base.cfg;
-	int sector = 512, flags = fcntl(f->fd, F_GETFL);
+	int sector = 0, flags = fcntl(f->fd, F_GETFL);
 
 	f->mem_align = f->off_align = 1;
+	if (ioctl(f->fd, BLKSSZGET, &sector) || sector < 512 || !is_pow2(sector))
+		sector = 512;
+	f->sector = (uint32_t)sector;
 	if (cfg->direct == BLOCK_DIRECT_OFF)
 		return 0;
-	ioctl(f->fd, BLKSSZGET, &sector);
 	f->direct = flags >= 0 && !fcntl(f->fd, F_SETFL, flags | O_DIRECT);
 	if (f->direct && !file_probe_direct(f, size))
 		f->mem_align = f->off_align = (uint32_t)sector;
@@ -114,8 +116,8 @@ static int open_device(struct file_backend *f, struct stat *st, char *why, size_
 		r = -errno;
 		snprintf(why, why_len, "%s: %s", cfg->target,
 			 r == -EBUSY ? "it is in use (mounted, part of a RAID or LVM, or opened by "
-				       "another program): unmount or stop that first" :
-				       strerror(-r));
+				       "another program): unmount or stop that first"
+				     : strerror(-r));
 		return r;
 	}
 	if (fstat(f->fd, st) || !S_ISBLK(st->st_mode)) {

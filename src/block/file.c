@@ -14,8 +14,8 @@
 #include <sys/uio.h>
 
 /* request.state */
-#define STATE_OP      0u	/* the operation itself */
-#define STATE_SYNC    1u	/* the flush that follows it (FUA) */
+#define STATE_OP      0u /* the operation itself */
+#define STATE_SYNC    1u /* the flush that follows it (FUA) */
 #define STATE_STAGE   0xffu
 #define STATE_OVERLAP 0x100u /* holds its blocks (overlap.c) */
 #define STATE_THREAD  0x200u /* on a thread */
@@ -78,8 +78,8 @@ static struct io_uring_sqe *new_entry(struct block_channel *ch, struct block_req
 	return sqe;
 }
 
-static void finish_entry(struct block_channel *ch, struct file_backend *f,
-			 struct io_uring_sqe *sqe, struct block_request *req)
+static void finish_entry(struct block_channel *ch, struct file_backend *f, struct io_uring_sqe *sqe,
+			 struct block_request *req)
 {
 	int file = ring_file(ch, &f->slots[ch->number], f->fd);
 
@@ -180,15 +180,14 @@ static int fallocate_mode(const struct file_backend *f, const struct block_reque
 	return -1;
 }
 
-static int submit_zero(struct block_channel *ch, struct file_backend *f,
-		       struct block_request *req)
+static int submit_zero(struct block_channel *ch, struct file_backend *f, struct block_request *req)
 {
 	int mode = fallocate_mode(f, req);
 	struct io_uring_sqe *sqe;
 
 	/* A device's discard is an ioctl; what it zeroes must be whole sectors. */
 	if (!ch->has_ring || mode < 0 ||
-	    (f->device && (req->op == BLOCK_DISCARD || !file_aligned(f, req))))
+	    (f->device && (req->op == BLOCK_DISCARD || (req->offset | req->len) & (f->sector - 1))))
 		return to_thread(f, req);
 	sqe = new_entry(ch, req);
 	if (!sqe)

@@ -133,6 +133,7 @@ void file_start(struct file_backend *f)
 	pthread_mutex_init(&f->overlap.lock, NULL);
 	f->overlap.used = f->direct && f->off_align > 512;
 	f->base.limits.alignment = f->off_align;
+	f->sector = MAX(f->sector, 1u);
 }
 
 void file_close(struct block_backend *b)
@@ -223,9 +224,10 @@ static int size_file(struct file_backend *f, char *why, size_t why_len)
 	}
 	if (size > (uint64_t)st.st_size) {
 		if (cfg->read_only) {
-			snprintf(why, why_len, "%s has %llu bytes, fewer than its size says, and "
-				 "is to be read only", cfg->target,
-				 (unsigned long long)st.st_size);
+			snprintf(why, why_len,
+				 "%s has %llu bytes, fewer than its size says, and "
+				 "is to be read only",
+				 cfg->target, (unsigned long long)st.st_size);
 			return -EINVAL;
 		}
 		if (ftruncate(f->fd, (off_t)size))
@@ -239,15 +241,15 @@ static int size_file(struct file_backend *f, char *why, size_t why_len)
 static void file_find_limits(struct file_backend *f)
 {
 	struct block_limits *lim = &f->base.limits;
-	struct stat st;
+	struct stat st = {0};
 
 	lim->granularity = fstat(f->fd, &st) ? 4096 : (uint32_t)MIN(st.st_blksize, 1 << 20);
 	lim->volatile_cache = true;
 	/* beyond the end of the file this changes nothing */
 	if (!f->base.read_only &&
 	    !fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		       (off_t)align_up(MAX(block_size(&f->base), (uint64_t)st.st_size),
-				       1 << 20), 4096)) {
+		       (off_t)align_up(MAX(block_size(&f->base), (uint64_t)st.st_size), 1 << 20),
+		       4096)) {
 		lim->discard_granularity = lim->granularity;
 		lim->discard_zeroes = true;
 	}
@@ -307,8 +309,8 @@ static int file_resize(struct block_backend *b, uint64_t size, char *why, size_t
 	int r;
 
 	if (size & (f->off_align - 1)) {
-		snprintf(why, why_len, "%s: the size must be a multiple of %u bytes",
-			 b->cfg.target, f->off_align);
+		snprintf(why, why_len, "%s: the size must be a multiple of %u bytes", b->cfg.target,
+			 f->off_align);
 		return -EINVAL;
 	}
 	if (fstat(f->fd, &st))

@@ -30,6 +30,7 @@ struct file_backend {
 	bool direct;
 	bool device;
 	uint32_t mem_align, off_align; /* of O_DIRECT; 1 without */
+	uint32_t sector;	       /* of what fallocate() and discard take; 1 for files */
 	_Atomic uint32_t lacks;
 	struct offload offload;
 	struct overlap overlap;

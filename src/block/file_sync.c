@@ -69,8 +69,8 @@ static int run_plain(struct file_backend *f, const struct block_request *req)
 
 	while (at < req->len) {
 		cnt = iov_part(req, at, v);
-		n = write ? write_some(f, v, cnt, req->offset + at, fua) :
-			    preadv(f->fd, v, cnt, req->offset + at);
+		n = write ? write_some(f, v, cnt, req->offset + at, fua)
+			  : preadv(f->fd, v, cnt, req->offset + at);
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
@@ -177,16 +177,16 @@ static int run_pieces(struct file_backend *f, const struct block_request *req)
 	uint8_t *buf;
 	int r = 0;
 
-	buf = aligned_alloc(MAX(MAX(f->mem_align, f->off_align), BOUNCE_ALIGN),
-			    MAX(align, (uint64_t)PIECE_MAX));
+	start = MAX(f->mem_align, f->off_align);
+	buf = aligned_alloc(MAX(start, (uint64_t)BOUNCE_ALIGN), MAX(align, (uint64_t)PIECE_MAX));
 	if (!buf)
 		return -ENOMEM;
 	for (; !r && from < last; from = to) {
 		start = from & ~(align - 1);
 		end = MIN(start + MAX(align, (uint64_t)PIECE_MAX), align_up(last, align));
 		to = MIN(end, last);
-		r = req->op == BLOCK_READ ? read_piece(f, req, buf, start, end, from, to) :
-					    write_piece(f, req, buf, start, end, from, to);
+		r = req->op == BLOCK_READ ? read_piece(f, req, buf, start, end, from, to)
+					  : write_piece(f, req, buf, start, end, from, to);
 	}
 	free(buf);
 	return r;
@@ -219,7 +219,8 @@ static int try_fallocate(struct file_backend *f, const struct block_request *req
 	if (file_lacks(f, lack))
 		return -EOPNOTSUPP;
 	do
-		r = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, req->offset, req->len) ? -errno : 0;
+		r = fallocate(f->fd, mode | FALLOC_FL_KEEP_SIZE, req->offset, req->len) ? -errno
+											: 0;
 	while (r == -EINTR);
 	if (unsupported(r)) {
 		atomic_fetch_or(&f->lacks, lack);
@@ -237,7 +238,7 @@ static int device_ioctl(struct file_backend *f, unsigned long what, uint64_t off
 
 static int run_zeroes(struct file_backend *f, const struct block_request *req)
 {
-	bool whole = !f->device || !((req->offset | req->len) & 511);
+	bool whole = !((req->offset | req->len) & (f->sector - 1));
 	int r = -EOPNOTSUPP;
 
 	if (whole && req->flags & BLOCK_MAY_UNMAP)
@@ -251,14 +252,13 @@ static int run_zeroes(struct file_backend *f, const struct block_request *req)
 
 static int run_discard(struct file_backend *f, const struct block_request *req)
 {
-	uint64_t align = f->base.limits.alignment, from, to;
+	uint64_t align = f->sector, from, to;
 	int r;
 
 	if (!f->device) {
 		r = try_fallocate(f, req, FALLOC_FL_PUNCH_HOLE, FILE_NO_PUNCH);
 		return r == -EOPNOTSUPP ? 0 : r; /* it is only advice */
 	}
-	align = MAX(align, (uint64_t)512);
 	from = align_up(req->offset, align);
 	to = (req->offset + req->len) & ~(align - 1);
 	if (from >= to || file_lacks(f, FILE_NO_DISCARD))

@@ -98,15 +98,17 @@ static int memory_open(struct block_backend *b, char *why, size_t why_len)
 	map = r ? NULL : map_new(m->fd, b->cfg.size);
 	if (!map) {
 		r = r ? r : -ENOMEM;
-		snprintf(why, why_len, "%llu bytes of memory: %s",
-			 (unsigned long long)b->cfg.size, strerror(-r));
+		snprintf(why, why_len, "%llu bytes of memory: %s", (unsigned long long)b->cfg.size,
+			 strerror(-r));
 		close(m->fd);
 		return r;
 	}
 	atomic_store(&m->map, map);
 	offload_init(&m->offload, b->name, memory_run);
-	b->limits = (struct block_limits){.alignment = 1, .granularity = 4096,
-					  .discard_granularity = 4096, .discard_zeroes = true};
+	b->limits = (struct block_limits){.alignment = 1,
+					  .granularity = 4096,
+					  .discard_granularity = 4096,
+					  .discard_zeroes = true};
 	atomic_store(&b->size, b->cfg.size);
 	return 0;
 }

@@ -10,9 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST_TRY_S   5 /* the size comes from the server */
-#define GLANCE_MS     700 /* the size is known: see whether the server is there */
-#define JOIN_S	      2
+#define FIRST_TRY_S 5	/* the size comes from the server */
+#define GLANCE_MS   700 /* the size is known: see whether the server is there */
+#define JOIN_S	    2
 
 /* What a channel has under way, and what has no room yet. The channel's worker's. */
 struct nbd_share {
@@ -55,8 +55,12 @@ static int start(struct nbd_backend *n, struct nbd_share *share, struct block_re
 	op = malloc(sizeof(*op) + (data ? req->len : 0));
 	if (!op)
 		return -ENOMEM;
-	*op = (struct nbd_op){.link = l, .req = req, .op = req->op, .flags = req->flags,
-			      .offset = req->offset, .len = req->len,
+	*op = (struct nbd_op){.link = l,
+			      .req = req,
+			      .op = req->op,
+			      .flags = req->flags,
+			      .offset = req->offset,
+			      .len = req->len,
 			      .cost = NBD_OP_COST + (data ? req->len : 0)};
 	if (req->op == BLOCK_WRITE)
 		iov_gather(req, 0, op->data, req->len);
@@ -319,8 +323,10 @@ static void nbd_get_limits(const struct block_backend *b, struct block_limits *l
 		lim->discard_granularity = l->export.trim ? MAX(l->export.min_block, 4096u) : 0;
 		lim->volatile_cache = l->export.flush;
 	} else {
-		*lim = (struct block_limits){.alignment = 1, .granularity = 4096,
-					     .discard_granularity = 4096, .volatile_cache = true,
+		*lim = (struct block_limits){.alignment = 1,
+					     .granularity = 4096,
+					     .discard_granularity = 4096,
+					     .volatile_cache = true,
 					     .read_only = lim->read_only};
 	}
 	pthread_mutex_unlock(&l->lock);

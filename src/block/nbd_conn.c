@@ -82,9 +82,9 @@ static int64_t send_zeroes(struct nbd_link *l, struct nbd_op *op, nbd_completion
 
 	if (l->export.zero) {
 		op->piece = MIN(left, ZERO_PIECE);
-		return nbd_aio_zero(l->h, op->piece, off, cb,
-				    fua | (op->flags & BLOCK_MAY_UNMAP ? 0 :
-									 LIBNBD_CMD_FLAG_NO_HOLE));
+		return nbd_aio_zero(
+			l->h, op->piece, off, cb,
+			fua | (op->flags & BLOCK_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE));
 	}
 	op->piece = MIN(left, (uint64_t)ZERO_BUFFER);
 	return nbd_aio_pwrite(l->h, zero_buffer, op->piece, off, cb, fua);

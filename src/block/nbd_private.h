@@ -21,9 +21,9 @@
 #include "block/block_private.h"
 #include "worker/mailbox.h"
 
-#define NBD_CHANNEL_BYTES_MAX  (64ull << 20)
-#define NBD_ABANDONED_MAX      (64ull << 20)
-#define NBD_OP_COST	       512 /* so much an operation counts beside its data */
+#define NBD_CHANNEL_BYTES_MAX (64ull << 20)
+#define NBD_ABANDONED_MAX     (64ull << 20)
+#define NBD_OP_COST	      512 /* so much an operation counts beside its data */
 
 enum nbd_op_state { NBD_OP_LIVE, NBD_OP_DONE, NBD_OP_CANCELLED };
 

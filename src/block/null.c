@@ -12,8 +12,8 @@ static int null_open(struct block_backend *b, char *why, size_t why_len)
 		return -EINVAL;
 	}
 	atomic_store(&b->size, b->cfg.size);
-	b->limits = (struct block_limits){.alignment = 1, .granularity = 4096,
-					  .discard_granularity = 4096};
+	b->limits = (struct block_limits){
+		.alignment = 1, .granularity = 4096, .discard_granularity = 4096};
 	return 0;
 }
 

@@ -4,8 +4,8 @@
  * the worker itself (DEFER_TASKRUN) when the kernel's flag in the ring says that there are any, so
  * that polling costs no system call.
  *
- * Kernels: 6.1 and newer as said; 5.19 the same without DEFER_TASKRUN; older ones plainly, where the
- * eventfd still tells. Where io_uring is forbidden (containers, io_uring_disabled) has_ring is
+ * Kernels: 6.1 and newer as said; 5.19 the same without DEFER_TASKRUN; older ones plainly, where
+ * the eventfd still tells. Where io_uring is forbidden (containers, io_uring_disabled) has_ring is
  * false and the backends' threads work.
  */
 #include "block/block_private.h"
@@ -110,7 +110,8 @@ static unsigned reap(struct block_channel *ch)
 	unsigned head, n = 0;
 	int r;
 
-	io_uring_for_each_cqe(&ch->ring, head, cqe) {
+	io_uring_for_each_cqe(&ch->ring, head, cqe)
+	{
 		req = io_uring_cqe_get_data(cqe);
 		r = cqe->res;
 		n++;

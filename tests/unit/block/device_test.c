@@ -99,7 +99,8 @@ static void test_neighbours(void **state)
 	struct block_config cfg;
 	struct block_backend *b;
 	struct io *ios = calloc(SECTORS, sizeof(*ios));
-	uint8_t *mem = aligned_alloc(4096, SECTORS * 512), *back = aligned_alloc(4096, SECTORS * 512);
+	uint8_t *mem = aligned_alloc(4096, SECTORS * 512),
+		*back = aligned_alloc(4096, SECTORS * 512);
 	char path[64];
 	struct rig g[2];
 	int fd = loop_new(scratch("backing2"), 4096, path, sizeof(path)), round, i;
@@ -139,7 +140,8 @@ static void test_neighbours(void **state)
 			if (i / 8 % 4 != 3 || i % 8 == 0)
 				if (io_wait(&ios[i]) == -ECANCELED)
 					assert_int_equal(io_now(&g[0], b, BLOCK_WRITE, i * 512, 512,
-								mem + i * 512, 0), 0);
+								mem + i * 512, 0),
+							 0);
 		assert_int_equal(io_now(&g[0], b, BLOCK_READ, 0, SECTORS * 512, back, 0), 0);
 		assert_memory_equal(back, mem, SECTORS * 512);
 	}

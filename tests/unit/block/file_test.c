@@ -273,7 +273,8 @@ static void test_discard_frees(void **state)
 	assert_true(block_allocated(b) >= 8 * MIB);
 	assert_int_equal(io_now(&g, b, BLOCK_DISCARD, 0, 4 * MIB, NULL, 0), 0);
 	assert_int_equal(io_now(&g, b, BLOCK_WRITE_ZEROES, 4 * MIB, 2 * MIB, NULL,
-				BLOCK_MAY_UNMAP | BLOCK_FUA), 0);
+				BLOCK_MAY_UNMAP | BLOCK_FUA),
+			 0);
 	assert_true(block_allocated(b) < 3 * MIB);
 	assert_int_equal(io_now(&g, b, BLOCK_READ, 5 * MIB, MIB, buf, 0), 0);
 	assert_memory_equal(buf, zero, MIB);
@@ -377,8 +378,7 @@ static void test_full(void **state)
 	memset(buf, 7, 256 << 10);
 	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 128 << 10, buf, 0), 0);
 	for (i = 0; i < 3; i++)
-		assert_int_equal(io_now(&g, b, BLOCK_WRITE, 512 << 10, 256 << 10, buf, 0),
-				 -ENOSPC);
+		assert_int_equal(io_now(&g, b, BLOCK_WRITE, 512 << 10, 256 << 10, buf, 0), -ENOSPC);
 	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 128 << 10, buf, 0), 0);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 512 << 10, 256 << 10, buf, 0), 0);
@@ -396,202 +396,16 @@ static void test_full(void **state)
 	free(zero);
 }
 
-/* ---- many ---- */
-
-#define MANY 12000
-
-static void submit_many(void *arg)
-{
-	struct io *ios = arg;
-	int i, r;
-
-	for (i = 0; i < MANY; i++) {
-		r = block_submit(ios[i].rig->ch, ios[i].b, &ios[i].req);
-		if (r != BLOCK_PENDING)
-			ios[i].req.done(&ios[i].req, r);
-	}
-}
-
-/* More than the ring has room for, at once. */
-static void test_many(void **state)
-{
-	struct block_config cfg = config(BLOCK_FILE, scratch("many"), MANY * 512);
-	uint8_t *buf = aligned_alloc(4096, MANY * 512);
-	struct io *ios = calloc(MANY, sizeof(*ios));
-	struct block_backend *b;
-	struct rig g;
-	int i;
-
-	cfg.direct = BLOCK_DIRECT_OFF;
-	b = open_ok(&cfg);
-	rig_start(&g);
-	for (i = 0; i < MANY; i++) {
-		memset(buf + i * 512, i % 251, 512);
-		io_prepare(&ios[i], &g, b, BLOCK_WRITE, i * 512, 512, buf + i * 512, 0);
-	}
-	rig_call(&g, submit_many, ios);
-	for (i = 0; i < MANY; i++)
-		assert_int_equal(io_wait(&ios[i]), 0);
-	memset(buf, 0, MANY * 512);
-	for (i = 0; i < MANY; i++)
-		io_prepare(&ios[i], &g, b, BLOCK_READ, i * 512, 512, buf + i * 512, 0);
-	rig_call(&g, submit_many, ios);
-	for (i = 0; i < MANY; i++) {
-		assert_int_equal(io_wait(&ios[i]), 0);
-		assert_int_equal(buf[i * 512 + i % 512], i % 251);
-	}
-	rig_stop(&g);
-	block_close(b);
-	free(ios);
-	free(buf);
-}
-
-static void cancel_many(void *arg)
-{
-	struct io *ios = arg;
-	int i;
-
-	submit_many(ios);
-	for (i = 0; i < MANY; i++)
-		if (atomic_load(&ios[i].result) == BLOCK_PENDING)
-			block_cancel(&ios[i].req);
-}
-
-/* Every one ends, once, one way or the other. */
-static void test_cancel(void **state)
-{
-	struct block_config cfg = config(BLOCK_FILE, scratch("cancel"), MIB);
-	uint8_t *buf = aligned_alloc(4096, MANY * 512);
-	struct io *ios = calloc(MANY, sizeof(*ios));
-	struct block_backend *b = open_ok(&cfg);
-	unsigned cancelled = 0;
-	struct rig g;
-	int i, r;
-
-	rig_start(&g);
-	for (i = 0; i < MANY; i++)
-		io_prepare(&ios[i], &g, b, i % 7 ? BLOCK_READ : BLOCK_FLUSH, 0, 512, buf + i * 512,
-			   0);
-	rig_call(&g, cancel_many, ios);
-	for (i = 0; i < MANY; i++) {
-		r = io_wait(&ios[i]);
-		assert_true(!r || r == -ECANCELED);
-		cancelled += r == -ECANCELED;
-	}
-	/* a slowed-down worker may find all of them done */
-	assert_true(cancelled || UNDER_TSAN);
-	rig_stop(&g);
-	block_close(b);
-	free(ios);
-	free(buf);
-}
-
-/* One request after another with a sleep between submission and completion, most times: a lost
- * wake-up hangs. */
-static void test_sleep(void **state)
-{
-	struct block_config cfg = config(BLOCK_FILE, scratch("sleep"), MIB);
-	static uint8_t buf[4096] __attribute__((aligned(4096)));
-	struct block_backend *b = open_ok(&cfg);
-	struct rig g;
-	int i;
-
-	worker_set_quiet_spell_ns(0);
-	rig_start(&g);
-	for (i = 0; i < 300; i++)
-		assert_int_equal(io_now(&g, b, i % 3 == 0 ? BLOCK_WRITE : i % 3 == 1 ? BLOCK_READ :
-									BLOCK_FLUSH,
-					(i % 200) * 4096, 4096, buf, 0), 0);
-	rig_stop(&g);
-	worker_set_quiet_spell_ns(50000);
-	block_close(b);
-}
-
-/* ---- registered memory ---- */
-
-struct registration {
-	struct rig *g;
-	const void *key;
-	struct iovec iov[2];
-	unsigned n;
-	int result;
-};
-
-static void register_call(void *arg)
-{
-	struct registration *reg = arg;
-
-	reg->result = block_channel_register(reg->g->ch, reg->key, reg->iov, reg->n);
-}
-
-static void test_registered(void **state)
-{
-	struct block_config cfg = config(BLOCK_FILE, scratch("registered"), MIB);
-	size_t len = 4 * MIB;
-	uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct block_backend *b = open_ok(&cfg);
-	struct registration reg;
-	struct rig g;
-	unsigned i;
-
-	rig_start(&g);
-	reg = (struct registration){&g, mem, {{mem, MIB}, {mem + 2 * MIB, 2 * MIB}}, 2};
-	rig_call(&g, register_call, &reg);
-	assert_true(!reg.result || reg.result == -ENOTSUP || reg.result == -ENOMEM);
-	for (i = 0; i < 64; i++) { /* inside, outside and across windows */
-		memset(mem + i * 65536, i, 65536);
-		assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 65536, mem + i * 65536, 0), 0);
-		memset(mem + i * 65536, 0xff, 65536);
-		assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + i * 65536, 0), 0);
-		assert_int_equal(mem[i * 65536], i);
-		assert_int_equal(mem[i * 65536 + 65535], i);
-	}
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + MIB - 4096, 0), 0);
-	reg.n = 1; /* fewer */
-	rig_call(&g, register_call, &reg);
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + 3 * MIB, 0), 0);
-	reg.n = 0;
-	rig_call(&g, register_call, &reg);
-	assert_int_equal(reg.result, 0);
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem, 0), 0);
-	rig_stop(&g);
-	block_close(b);
-	munmap(mem, len);
-}
-
-static void test_channels(void **state)
-{
-	struct block_channel *a, *b, *c;
-	struct worker *w, *w2;
-
-	assert_int_equal(worker_create("a", 0, &w), 0);
-	assert_int_equal(worker_create("b", 0, &w2), 0);
-	assert_int_equal(block_channel_get(w, &a), 0);
-	assert_int_equal(block_channel_get(w, &b), 0);
-	assert_int_equal(block_channel_get(w2, &c), 0);
-	assert_ptr_equal(a, b);
-	assert_ptr_not_equal(a, c);
-	assert_int_not_equal(block_channel_number(a), block_channel_number(c));
-	assert_true(block_channel_number(c) < BLOCK_CHANNELS_MAX);
-	block_channel_put(a);
-	block_channel_put(b);
-	block_channel_put(c);
-	worker_destroy(w);
-	worker_destroy(w2);
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify_direct),	cmocka_unit_test(test_verify_cached),
-		cmocka_unit_test(test_verify_bytes),	cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_wrong_kinds),	cmocka_unit_test(test_checks),
-		cmocka_unit_test(test_truncated),	cmocka_unit_test(test_lock),
-		cmocka_unit_test(test_reopen),		cmocka_unit_test(test_discard_frees),
-		cmocka_unit_test(test_resize),		cmocka_unit_test(test_file_limit),
-		cmocka_unit_test(test_many),		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_sleep),		cmocka_unit_test(test_registered),
-		cmocka_unit_test(test_channels),	cmocka_unit_test(test_full),
+		cmocka_unit_test(test_verify_direct), cmocka_unit_test(test_verify_cached),
+		cmocka_unit_test(test_verify_bytes),  cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_wrong_kinds),   cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_truncated),     cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_reopen),	      cmocka_unit_test(test_discard_frees),
+		cmocka_unit_test(test_resize),	      cmocka_unit_test(test_file_limit),
+		cmocka_unit_test(test_full),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "threads") && !forbid_io_uring())

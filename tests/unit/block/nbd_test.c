@@ -82,6 +82,15 @@ static void stop_server(void)
 	server = 0;
 }
 
+static void freeze_server(void)
+{
+	int status;
+
+	kill(server, SIGSTOP);
+	assert_int_equal(waitpid(server, &status, WUNTRACED), server);
+	assert_true(WIFSTOPPED(status));
+}
+
 static int setup(void **state)
 {
 	char cwd[192];
@@ -139,8 +148,8 @@ static void test_qemu_nbd(void **state)
 {
 	struct block_config cfg = config(BLOCK_NBD, uri, 0);
 	const char *path = scratch("image");
-	const char *argv[] = {"qemu-nbd", "-k", sock, "-f", "raw", "-t", "--discard=unmap", path,
-			      NULL};
+	const char *argv[] = {"qemu-nbd",	 "-k", sock, "-f", "raw", "-t",
+			      "--discard=unmap", path, NULL};
 	struct block_backend *b;
 	int fd;
 
@@ -196,9 +205,18 @@ static void test_read_only(void **state)
 
 static void test_errors(void **state)
 {
-	const char *argv[] = {"nbdkit", "-f", "-U", sock, "--filter=error", "memory", "2M",
-			      "error-pwrite=ENOSPC", "error-pwrite-rate=100%", "error-pread=EIO",
-			      "error-pread-rate=100%", NULL};
+	const char *argv[] = {"nbdkit",
+			      "-f",
+			      "-U",
+			      sock,
+			      "--filter=error",
+			      "memory",
+			      "2M",
+			      "error-pwrite=ENOSPC",
+			      "error-pwrite-rate=100%",
+			      "error-pread=EIO",
+			      "error-pread-rate=100%",
+			      NULL};
 	struct block_config cfg = config(BLOCK_NBD, uri, 0);
 	struct block_backend *b;
 	char buf[4096] = {0};
@@ -238,7 +256,7 @@ static void test_reconnect(void **state)
 	assert_int_equal(io_wait(&ios[0]), 0);
 	assert_string_equal(block_state(b), "ok");
 
-	kill(server, SIGSTOP);
+	freeze_server();
 	for (i = 0; i < ARRAY_SIZE(ios); i++) {
 		io_prepare(&ios[i], &g, b, BLOCK_WRITE, i * 65536, 65536, buf + i * 65536, 0);
 		io_submit(&ios[i]);
@@ -275,7 +293,7 @@ static void test_cancel(void **state)
 	rig_start(&g);
 	memset(ones, 1, MIB);
 	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, MIB, ones, 0), 0);
-	kill(server, SIGSTOP);
+	freeze_server();
 	io_prepare(&rd, &g, b, BLOCK_READ, 0, MIB, buf, 0);
 	io_prepare(&wr, &g, b, BLOCK_WRITE, MIB, MIB, buf, 0);
 	io_submit(&rd);
@@ -328,7 +346,7 @@ static void test_hanging_costs_little(void **state)
 	start_nbdkit("4M", NULL, NULL, NULL);
 	b = open_ok(&cfg);
 	rig_start(&g);
-	kill(server, SIGSTOP);
+	freeze_server();
 	for (i = 0; i < 1000; i++) {
 		io_prepare(&ios[0], &g, b, BLOCK_WRITE, MIB, MIB, buf, 0);
 		io_submit(&ios[0]);
@@ -396,7 +414,7 @@ static void test_close(void **state)
 
 	start_nbdkit("2M", NULL, NULL, NULL);
 	b = open_ok(&cfg);
-	kill(server, SIGSTOP);
+	freeze_server();
 	t = clock_now_ns();
 	block_close(b);
 	assert_true(clock_now_ns() - t < 3 * NS_PER_S);
@@ -406,11 +424,11 @@ static void test_close(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify),	   cmocka_unit_test(test_qemu_nbd),
-		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_errors),	   cmocka_unit_test(test_reconnect),
-		cmocka_unit_test(test_cancel),	   cmocka_unit_test(test_hanging_costs_little),
-		cmocka_unit_test(test_resized),	   cmocka_unit_test(test_close),
+		cmocka_unit_test(test_verify),	cmocka_unit_test(test_qemu_nbd),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_errors),	cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_cancel),	cmocka_unit_test(test_hanging_costs_little),
+		cmocka_unit_test(test_resized), cmocka_unit_test(test_close),
 	};
 
 	if (!have("nbdkit"))

@@ -99,8 +99,13 @@ void io_prepare(struct io *io, struct rig *g, struct block_backend *b, enum bloc
 	io->rig = g;
 	io->b = b;
 	io->iov[0] = (struct iovec){buf, len};
-	io->req = (struct block_request){.op = op, .flags = flags, .offset = off, .len = len,
-					 .iov = io->iov, .iovcnt = 1, .done = io_done};
+	io->req = (struct block_request){.op = op,
+					 .flags = flags,
+					 .offset = off,
+					 .len = len,
+					 .iov = io->iov,
+					 .iovcnt = 1,
+					 .done = io_done};
 	sem_init(&io->ended, 0, 0);
 	atomic_store(&io->result, BLOCK_PENDING);
 }
@@ -237,9 +242,9 @@ static void scatter_iovs(struct io *io, uint8_t *buf, size_t len, unsigned *seed
 static void model_round(struct rig *g, struct block_backend *b, uint8_t *model, uint8_t *mem,
 			unsigned unit, unsigned *seed)
 {
-	static const enum block_op ops[] = {BLOCK_READ,	 BLOCK_READ,  BLOCK_WRITE, BLOCK_WRITE,
-					    BLOCK_WRITE, BLOCK_FLUSH, BLOCK_WRITE_ZEROES,
-					    BLOCK_DISCARD};
+	static const enum block_op ops[] = {BLOCK_READ,		BLOCK_READ,   BLOCK_WRITE,
+					    BLOCK_WRITE,	BLOCK_WRITE,  BLOCK_FLUSH,
+					    BLOCK_WRITE_ZEROES, BLOCK_DISCARD};
 	enum block_op op = ops[pick(seed, ARRAY_SIZE(ops))];
 	unsigned units = (unsigned)(block_size(b) / unit), at = pick(seed, units), i;
 	unsigned n = 1 + pick(seed, MIN(units - at, MODEL_IO_MAX / unit));
@@ -272,13 +277,14 @@ void compare_with_model(struct rig *g, struct block_backend *b, unsigned unit, u
 	unsigned seed = 12345 + unit, i;
 
 	for (at = 0; at < size; at += MODEL_IO_MAX)
-		assert_int_equal(io_now(g, b, BLOCK_READ, at, MIN(size - at, MODEL_IO_MAX),
-					model + at, 0), 0);
+		assert_int_equal(
+			io_now(g, b, BLOCK_READ, at, MIN(size - at, MODEL_IO_MAX), model + at, 0),
+			0);
 	for (i = 0; i < rounds; i++)
 		model_round(g, b, model, mem, unit, &seed);
 	for (at = 0; at < size; at += MODEL_IO_MAX) {
-		assert_int_equal(io_now(g, b, BLOCK_READ, at, MIN(size - at, MODEL_IO_MAX), mem,
-					0), 0);
+		assert_int_equal(io_now(g, b, BLOCK_READ, at, MIN(size - at, MODEL_IO_MAX), mem, 0),
+				 0);
 		assert_memory_equal(mem, model + at, MIN(size - at, MODEL_IO_MAX));
 	}
 	free(model);
