@@ -166,6 +166,35 @@ static void test_qemu_nbd(void **state)
 	stop_server();
 }
 
+/* A server whose blocks are larger than sectors. */
+static void test_large_blocks(void **state)
+{
+	struct block_config cfg = config(BLOCK_NBD, uri, 0);
+	const char *path = scratch("image4k");
+	char opts[256];
+	const char *argv[] = {"qemu-nbd", "-k", sock, "-t", "--image-opts", opts, NULL};
+	struct block_limits lim;
+	struct block_backend *b;
+	int fd;
+
+	if (!have("qemu-nbd"))
+		skip();
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, 2 * MIB), 0);
+	close(fd);
+	snprintf(opts, sizeof(opts),
+		 "driver=raw,file.driver=blkdebug,file.align=4096,file.image.driver=file,"
+		 "file.image.filename=%s",
+		 path);
+	start_server(argv);
+	b = open_ok(&cfg);
+	block_get_limits(b, &lim);
+	assert_true(lim.granularity >= 4096);
+	verify(b, 100);
+	block_close(b);
+	stop_server();
+}
+
 static void test_refused(void **state)
 {
 	struct block_config cfg = config(BLOCK_NBD, uri, 0);
@@ -424,11 +453,17 @@ static void test_close(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify),	cmocka_unit_test(test_qemu_nbd),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_errors),	cmocka_unit_test(test_reconnect),
-		cmocka_unit_test(test_cancel),	cmocka_unit_test(test_hanging_costs_little),
-		cmocka_unit_test(test_resized), cmocka_unit_test(test_close),
+		cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_qemu_nbd),
+		cmocka_unit_test(test_large_blocks),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_hanging_costs_little),
+		cmocka_unit_test(test_resized),
+		cmocka_unit_test(test_close),
 	};
 
 	if (!have("nbdkit"))
