@@ -177,8 +177,8 @@ void softiov_ns_for_each(struct softiov *s, const char *device,
 int softiov_ns_get_stats(struct softiov *s, const char *ns, struct nvme_io_stats *st)
 {
 	char why[WHY_MAX];
-	struct nvme_device *nd;
-	uint32_t nsid;
+	struct nvme_device *nd = NULL;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	return r ? r : nvme_ns_get_stats(nd->subsystem, nsid, st);
@@ -187,8 +187,8 @@ int softiov_ns_get_stats(struct softiov *s, const char *ns, struct nvme_io_stats
 int softiov_ns_clear_stats(struct softiov *s, const char *ns)
 {
 	char why[WHY_MAX];
-	struct nvme_device *nd;
-	uint32_t nsid;
+	struct nvme_device *nd = NULL;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (!r)
@@ -236,9 +236,9 @@ static int link_target(struct nvme_device *nd, uint32_t nsid, const struct targe
 
 int softiov_ns_attach(struct softiov *s, const char *ns, const char *target, char why[WHY_MAX])
 {
-	struct nvme_device *nd;
+	struct nvme_device *nd = NULL;
 	struct target t;
-	uint32_t nsid;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (!r)
@@ -254,9 +254,9 @@ int softiov_ns_attach(struct softiov *s, const char *ns, const char *target, cha
 
 int softiov_ns_detach(struct softiov *s, const char *ns, const char *target, char why[WHY_MAX])
 {
-	struct nvme_device *nd;
+	struct nvme_device *nd = NULL;
 	struct target t;
-	uint32_t nsid;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (!r)
@@ -296,7 +296,7 @@ int softiov_ns_create(struct softiov *s, const char *device, const struct nvme_n
 	struct nvme_device *nd = find_nvme(s, device, why);
 	struct target unused;
 	char ignored[WHY_MAX];
-	uint32_t nsid;
+	uint32_t nsid = 0;
 	int r = nd ? 0 : device_find(s, device) ? -ENOTSUP : -ENOENT;
 
 	for (unsigned i = 0; !r && i < n_targets; i++)
@@ -333,10 +333,10 @@ static int refuse_delete(const struct nvme_device *nd, const char *ns,
 
 int softiov_ns_delete(struct softiov *s, const char *ns, bool force, char why[WHY_MAX])
 {
-	struct nvme_device *nd;
+	struct nvme_device *nd = NULL;
 	struct nvme_record *rec;
 	struct nvme_ns_info info;
-	uint32_t nsid;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (r)
@@ -354,8 +354,8 @@ int softiov_ns_delete(struct softiov *s, const char *ns, bool force, char why[WH
 
 int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, char why[WHY_MAX])
 {
-	struct nvme_device *nd;
-	uint32_t nsid;
+	struct nvme_device *nd = NULL;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (r)
@@ -367,8 +367,8 @@ int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, char why
 int softiov_ns_set_limits(struct softiov *s, const char *ns, const struct nvme_limits *lim,
 			  char why[WHY_MAX])
 {
-	struct nvme_device *nd;
-	uint32_t nsid;
+	struct nvme_device *nd = NULL;
+	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
 	if (r)
