@@ -25,8 +25,10 @@ static bool read_hex(const char *text, uint8_t *byte)
 {
 	int hi = nibble(text[0]), lo = hi < 0 ? -1 : nibble(text[1]);
 
+	if (lo < 0)
+		return false;
 	*byte = (uint8_t)(hi << 4 | lo);
-	return lo >= 0;
+	return true;
 }
 
 /* Without one all machines have the same names: better than names that change. */
