@@ -73,7 +73,9 @@ uint64_t block_size(const struct block_backend *b); /* bytes; any thread */
 int block_resize(struct block_backend *b, uint64_t size, char *why, size_t why_len);
 
 struct block_limits {
-	uint32_t alignment; /* of offset and length that needs no copy; a power of two, 1 and up */
+	/* of offset and length that needs no copy; a power of two, 1 and up. An NBD server may
+	 * insist on it: there, what is not aligned fails with -EINVAL. */
+	uint32_t alignment;
 	uint32_t granularity;	      /* best unit of writing; bytes */
 	uint32_t discard_granularity; /* 0: no discard */
 	bool volatile_cache;	      /* flush does something */

@@ -30,7 +30,6 @@
 #define PIECE_DEFAULT (32ull << 20)
 #define ZERO_PIECE    (1ull << 30) /* of what carries no data */
 #define ZERO_BUFFER   (1u << 20)
-#define SECTOR	      512u
 
 static const uint8_t zero_buffer[ZERO_BUFFER];
 
@@ -358,7 +357,6 @@ static bool connect_link(struct nbd_link *l)
 		return false;
 	nbd_set_pread_initialize(l->h, false);
 	nbd_set_uri_allow_local_file(l->h, true);
-	nbd_set_request_block_size(l->h, !l->asked_min_block);
 	if (nbd_aio_connect_uri(l->h, l->uri))
 		goto fail;
 	while (!nbd_aio_is_ready(l->h)) {
@@ -374,17 +372,6 @@ static bool connect_link(struct nbd_link *l)
 	}
 	keep_alive(nbd_aio_get_fd(l->h));
 	read_export(l, &e);
-	if (e.min_block > SECTOR && !l->asked_min_block) {
-		/* A server that was asked for its block size holds one to it; one that was not does
-		 * by itself what a smaller request needs (NBD protocol, "Block size constraints").
-		 */
-		l->asked_min_block = e.min_block;
-		nbd_close(l->h);
-		l->h = NULL;
-		return connect_link(l);
-	}
-	if (l->asked_min_block)
-		e.best_block = MAX(e.best_block, l->asked_min_block);
 	publish(l, &e, NULL);
 	log_info("%s: connected to %s", l->name, l->uri);
 	return true;

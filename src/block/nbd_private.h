@@ -76,7 +76,6 @@ struct nbd_link {
 	struct nbd_handle *h;
 	struct nbd_op_list queued, inflight, completed;
 	bool drop, dirty;
-	uint32_t asked_min_block; /* the server wants larger blocks than sectors; 0: not known */
 };
 
 static inline void op_push(struct nbd_op_list *l, struct nbd_op *op)
