@@ -50,6 +50,7 @@ static unsigned run(unsigned queues, unsigned depth, unsigned ms, uint32_t nlb)
 	unsigned n = 0, left = queues * depth;
 
 	for (uint16_t q = 1; q <= queues; q++) {
+		sqe.prp1 = DATA_AT + 0x10000 * q;
 		for (unsigned i = 0; i < depth; i++)
 			host_put(q, &sqe);
 		host_ring(q);
@@ -64,6 +65,7 @@ static unsigned run(unsigned queues, unsigned depth, unsigned ms, uint32_t nlb)
 			if (clock_now_ns() >= end)
 				continue;
 			n++;
+			sqe.prp1 = DATA_AT + 0x10000 * q;
 			host_put(q, &sqe);
 			host_ring(q);
 			left++;
@@ -73,6 +75,23 @@ static unsigned run(unsigned queues, unsigned depth, unsigned ms, uint32_t nlb)
 	return n;
 }
 
+/*
+ * Never more than the limit and its burst allow; and as much, for which the machine must have time
+ * to spare.
+ */
+static void check_rate(unsigned queues, unsigned depth, unsigned ms, uint32_t nlb, unsigned want)
+{
+	unsigned n = 0;
+
+	for (unsigned tries = 0; tries < 4; tries++) {
+		n = run(queues, depth, ms, nlb);
+		assert_true(n <= want + want / 10);
+		if (UNDER_TSAN || n >= want - want / 10)
+			return;
+	}
+	fail_msg("%u commands where %u may be", n, want);
+}
+
 static void test_rates(void **state)
 {
 	struct nvme_limits lim = {.iops = 4000};
@@ -80,16 +99,16 @@ static void test_rates(void **state)
 
 	model_up(&(struct model_opts){.pairs = 2, .workers = 2});
 	nvme_qos_set(&model.ctrl.qos, &lim);
-	assert_in_range(run(1, 32, 500, 1), 1850, 2150); /* a burst of 10 ms more */
-	assert_in_range(run(2, 16, 500, 1), 1850, 2150); /* two queues share it */
-	assert_in_range(run(1, 1, 300, 1), 1080, 1300);	 /* depth 1 too */
+	check_rate(1, 32, 300, 1, 1200); /* a burst of 10 ms more */
+	check_rate(2, 16, 300, 1, 1200); /* two queues share it */
+	check_rate(1, 1, 300, 1, 1200);	 /* depth 1 too */
 	nvme_stats_get(&model.ctrl.stats, &st);
 	assert_true(st.throttled_ns > NS_PER_S);
 	/* bytes, of the namespace */
 	nvme_qos_set(&model.ctrl.qos, &(struct nvme_limits){0});
 	lim = (struct nvme_limits){.bandwidth = 4 << 20};
 	nvme_qos_set(&model.ns[0].qos, &lim);
-	assert_in_range(run(2, 8, 500, 8), 480, 560);
+	check_rate(2, 8, 500, 8, 512);
 	model_down();
 }
 
@@ -106,7 +125,8 @@ static void test_live_change(void **state)
 	for (unsigned i = 0; i < 20; i++)
 		host_put(1, &sqe);
 	host_ring(1);
-	usleep(20000);
+	wait_for(model.backend[0].submitted[BLOCK_READ] >= 1);
+	usleep(5000);
 	assert_in_range(model.backend[0].submitted[BLOCK_READ], 1, 3);
 	sqe.nsid = 2; /* the other namespace is not limited */
 	host_put(1, &sqe);

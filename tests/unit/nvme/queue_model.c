@@ -33,6 +33,7 @@ void nvme_log_error(struct nvme_ctrl *ctrl, uint16_t sqid, uint16_t cid, uint16_
 		    uint32_t nsid, uint64_t lba)
 {
 	model.errors++;
+	atomic_fetch_add(&model.order, 1);
 }
 
 unsigned nvme_virt_vi(const struct nvme_ctrl *ctrl)
@@ -96,14 +97,17 @@ static int carry_out(struct backend_model *b, struct block_request *req)
 	uint64_t at = req->offset;
 	int error = atomic_exchange(&b->error, 0);
 
+	atomic_load(&model.order);
 	if (error)
 		return error;
 	if (req->offset > NS_BYTES || req->len > NS_BYTES - req->offset)
 		return -ERANGE;
 	if (req->op == BLOCK_WRITE_ZEROES || req->op == BLOCK_DISCARD)
 		memset(b->bytes + at, 0, req->len);
-	if (req->op != BLOCK_READ && req->op != BLOCK_WRITE)
+	if (req->op != BLOCK_READ && req->op != BLOCK_WRITE) {
+		atomic_fetch_add(&model.order, 1);
 		return 0;
+	}
 	for (unsigned i = 0; i < req->iovcnt; i++) {
 		if (req->op == BLOCK_READ)
 			memcpy(req->iov[i].iov_base, b->bytes + at, req->iov[i].iov_len);
@@ -111,6 +115,7 @@ static int carry_out(struct backend_model *b, struct block_request *req)
 			memcpy(b->bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
 		at += req->iov[i].iov_len;
 	}
+	atomic_fetch_add(&model.order, 1);
 	return at - req->offset == req->len ? 0 : -EINVAL;
 }
 
@@ -214,13 +219,13 @@ unsigned block_channel_number(const struct block_channel *ch)
 
 static int remote_read(void *opaque, uint64_t iova, void *buf, size_t len)
 {
-	memcpy(buf, guest(iova), len);
+	memcpy(buf, model.client + (iova - BASE), len);
 	return 0;
 }
 
 static int remote_write(void *opaque, uint64_t iova, const void *buf, size_t len)
 {
-	memcpy(guest(iova), buf, len);
+	memcpy(model.client + (iova - BASE), buf, len);
 	return 0;
 }
 
@@ -233,6 +238,8 @@ static void memory_up(bool remote)
 	assert_int_equal(ftruncate(model.fd, MEM), 0);
 	model.mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_SHARED, model.fd, 0);
 	assert_ptr_not_equal(model.mem, MAP_FAILED);
+	model.client = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_SHARED, model.fd, 0);
+	assert_ptr_not_equal(model.client, MAP_FAILED);
 	assert_int_equal(dma_space_create("guest", &remote_ops, NULL, &model.dma), 0);
 	assert_int_equal(dma_space_map(model.dma, BASE, MEM, DMA_PROT_READ | DMA_PROT_WRITE,
 				       remote ? -1 : model.fd, 0),
@@ -332,6 +339,21 @@ void model_pair(uint16_t qid, uint16_t size, uint16_t cqid, uint16_t vector)
 	memset(guest(CQ_AT(qid)), 0, size * sizeof(struct nvme_cqe));
 }
 
+/* The page of event indexes shows when the workers have taken notice. */
+void model_dbbuf(void)
+{
+	uint32_t *event = guest(EVENTIDX_AT);
+
+	memset(guest(SHADOW_AT), 0, PAGE);
+	memset(event, 0xff, PAGE);
+	assert_int_equal(nvme_queues_set_dbbuf(model.ctrl.queues, SHADOW_AT, EVENTIDX_AT), 0);
+	for (unsigned i = 1; i < QUEUES_MAX; i++) {
+		if (model.q[i].size)
+			wait_for(__atomic_load_n(&event[2 * i], __ATOMIC_SEQ_CST) != UINT32_MAX);
+	}
+	model.dbbuf = true;
+}
+
 void model_down(void)
 {
 	nvme_queues_destroy(model.ctrl.queues);
@@ -355,6 +377,7 @@ void model_down(void)
 	dma_space_destroy(model.dma);
 	worker_pool_destroy(model.pool);
 	munmap(model.mem, MEM);
+	munmap(model.client, MEM);
 	close(model.fd);
 	mailbox_fini();
 }
@@ -388,6 +411,7 @@ static void tell(unsigned index, uint16_t value)
 
 void host_ring(uint16_t qid)
 {
+	atomic_fetch_add(&model.order, 1);
 	tell(2u * qid, model.q[qid].sq_tail);
 }
 
@@ -399,6 +423,7 @@ bool host_take(uint16_t cqid, struct nvme_cqe *cqe)
 
 	if ((last >> 16 & 1) != q->phase)
 		return false;
+	atomic_load(&model.order);
 	*cqe = *e;
 	if (++q->cq_head == q->cq_size) {
 		q->cq_head = 0;

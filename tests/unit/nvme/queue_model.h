@@ -68,7 +68,10 @@ struct model {
 	struct worker_pool *pool;
 	struct pci_function *fn;
 	struct dma_space *dma;
-	uint8_t *mem;
+	uint8_t *mem, *client; /* as the host sees it, and as whoever answers messages does */
+	/* What the host and the backend do is ordered by rings that the thread sanitizer sees at
+	 * other addresses; it is told here. */
+	_Atomic unsigned order;
 	int fd, irq[VECTORS];
 	bool remote, dbbuf;
 	struct host_queue q[QUEUES_MAX];
@@ -96,6 +99,7 @@ struct model_opts {
 void model_up(const struct model_opts *o);
 void model_down(void);
 void model_pair(uint16_t qid, uint16_t size, uint16_t cqid, uint16_t vector);
+void model_dbbuf(void); /* shadow doorbells, from here on */
 void control_turn(void);
 /* Until cond, at most two seconds. */
 #define wait_for(cond)                                                                             \
