@@ -28,7 +28,8 @@ int nvme_pool_take(struct nvme_pool *p, uint64_t bytes, char *why, size_t why_le
 {
 	if (p->cfg.kind == NVME_POOL_NONE) {
 		snprintf(why, why_len,
-			 "%s has no pool to make namespaces from: give a backend, or ns-pool in "
+			 "%s has no pool to make namespaces from: give a backend, or "
+			 "namespace-pool in "
 			 "the configuration",
 			 p->subsystem);
 		return -ENOTSUP;
