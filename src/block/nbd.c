@@ -10,9 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST_TRY_S 5	/* the size comes from the server */
-#define GLANCE_MS   700 /* the size is known: see whether the server is there */
-#define JOIN_S	    2
+/*
+ * How long the control thread waits. Other VMs give up their devices when it does not answer for
+ * 5 s, so that even some of these in a row must stay below that.
+ */
+#define FIRST_TRY_MS 1500 /* the size comes from the server */
+#define GLANCE_MS    300  /* the size is known: see whether the server is there */
+#define JOIN_MS	     400
 
 /* What a channel has under way, and what has no room yet. The channel's worker's. */
 struct nbd_share {
@@ -217,6 +221,13 @@ static int start_thread(struct nbd_backend *n)
 	return r;
 }
 
+static void add_ms(struct timespec *t, uint64_t ms)
+{
+	t->tv_nsec += (long)(ms % 1000) * 1000000;
+	t->tv_sec += (time_t)(ms / 1000) + t->tv_nsec / 1000000000;
+	t->tv_nsec %= 1000000000;
+}
+
 /* A name that cannot be resolved, say, holds up the thread for longer than we want to wait: it
  * ends when it can. */
 static void stop_thread(struct nbd_backend *n)
@@ -230,7 +241,7 @@ static void stop_thread(struct nbd_backend *n)
 	mailbox_cancel(&l->changed);
 	eventfd_write(l->wakefd, 1);
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += JOIN_S;
+	add_ms(&until, JOIN_MS);
 	if (pthread_timedjoin_np(n->thread, NULL, &until))
 		pthread_detach(n->thread);
 	nbd_link_put(l);
@@ -241,9 +252,7 @@ static void wait_first_try(struct nbd_link *l, uint64_t ms)
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	until.tv_sec += (time_t)(ms / 1000) + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
+	add_ms(&until, ms);
 	while (!l->first_try_done && !pthread_cond_timedwait(&l->tried, &l->lock, &until))
 		;
 }
@@ -298,7 +307,7 @@ static int nbd_open(struct block_backend *b, char *why, size_t why_len)
 		return r;
 	}
 	pthread_mutex_lock(&n->link->lock);
-	wait_first_try(n->link, b->cfg.size ? GLANCE_MS : FIRST_TRY_S * 1000);
+	wait_first_try(n->link, b->cfg.size ? GLANCE_MS : FIRST_TRY_MS);
 	r = accept_export(n, why, why_len);
 	pthread_mutex_unlock(&n->link->lock);
 	if (r)
