@@ -10,11 +10,17 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "util/clock.h"
 
 #ifndef STATX_DIOALIGN
 #define STATX_DIOALIGN 0x2000u
 #endif
+
+#define LOCK_NAP_NS	 (5 * NS_PER_MS)
+#define LOCK_PATIENCE_NS (250 * NS_PER_MS)
 
 /* ---- what files and devices share ---- */
 
@@ -38,6 +44,18 @@ static int lock_fd(int fd, bool shared)
 	if (!flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
 		return 0;
 	return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
+/* A program that was killed holds its locks until the kernel has put away its rings, a little after
+ * it is gone: who is started in its place must not be refused. */
+static int lock_patiently(int fd, bool shared)
+{
+	const struct timespec nap = {.tv_nsec = LOCK_NAP_NS};
+	int r, left = LOCK_PATIENCE_NS / LOCK_NAP_NS;
+
+	while ((r = lock_fd(fd, shared)) == -EBUSY && left-- > 0)
+		nanosleep(&nap, NULL);
+	return r;
 }
 
 static void unlock_fd(int fd)
@@ -71,7 +89,7 @@ int file_lock(struct file_backend *f, char *why, size_t why_len)
 			 b->cfg.target, other->name);
 		return -EBUSY;
 	}
-	r = lock_fd(f->fd, b->read_only);
+	r = lock_patiently(f->fd, b->read_only);
 	if (r == -EBUSY) {
 		snprintf(why, why_len,
 			 "%s is in use by another program (another softiov daemon, or QEMU): stop "
