@@ -47,6 +47,7 @@ static int teardown(void **state)
 void begin(struct nvme_host_config cfg)
 {
 	cfg.pairs = cfg.pairs ? cfg.pairs : 2;
+	cfg.ask = 8;
 	assert_int_equal(nvme_rig_open(&rig, "ssd0/vf0", cfg, &h), 0);
 	io = nvme_host_io(h, 1);
 }

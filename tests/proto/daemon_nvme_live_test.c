@@ -179,7 +179,7 @@ static void create_attach_detach_delete(void **state)
 	assert_false(active(h, 4));
 	assert_int_equal(bytes_of(h, 4), 0);
 	h->shifts[4] = 9;
-	STATUS(nvme_host_rw(io, nvme_cmd_read, 4, 0, 1, 0), GENERIC(NVME_SC_INVALID_NS));
+	STATUS(nvme_host_rw(io, nvme_cmd_read, 4, 0, 1, 0), GENERIC(NVME_SC_INVALID_FIELD));
 	works(g, 4, 100);
 	/* in use: only if it is meant */
 	assert_int_not_equal(nvme_rig_cli(&rig, "ns delete ssd0/ns4"), 0);

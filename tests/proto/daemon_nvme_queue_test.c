@@ -297,7 +297,7 @@ static void shadow_doorbells_wake(void **state)
 
 static void shadow_doorbells_refused(void **state)
 {
-	struct nvme_host *h = open_vf("ssd0/vf1", (struct nvme_host_config){0});
+	struct nvme_host *h = open_vf("ssd0/vf1", (struct nvme_host_config){.ask = 8});
 	struct nvme_sqe sqe = {
 		.opcode = nvme_admin_dbbuf, .prp1 = h->shadow_addr + 8, .prp2 = h->eventidx_addr};
 

@@ -74,6 +74,7 @@ struct nvme_host_config {
 	const char *path;    /* vfio-user socket */
 	size_t memory;	     /* bytes; 0: 64 MiB, or what the queues need */
 	unsigned pairs;	     /* I/O queue pairs that nvme_host_start() makes; 0: 1 */
+	unsigned ask;	     /* and asks for, by Number of Queues; 0: as many */
 	uint16_t queue_size; /* entries of both; 0: 64 */
 	uint16_t admin_size; /* 0: 64 */
 	bool dbbuf;	     /* shadow doorbells; -ENOTSUP without them */

@@ -184,7 +184,7 @@ int nvme_host_start(struct nvme_host *h)
 
 	if (err)
 		return err;
-	n = nvme_host_ask_queues(h, h->cfg.pairs);
+	n = nvme_host_ask_queues(h, h->cfg.ask > h->cfg.pairs ? h->cfg.ask : h->cfg.pairs);
 	if (n < (int)h->cfg.pairs)
 		return n < 0 ? n : -ENOSPC;
 	for (uint16_t q = 1; q <= h->cfg.pairs; q++) {
