@@ -78,23 +78,35 @@ static void shrink(struct nvme_ns *ns, uint64_t size)
 	nvme_gate_close(ns->gate, shrink_drained, ns);
 }
 
-/* What block_resize() would refuse is refused before the guests are told. */
+/* What block_resize() would refuse is refused before the guests are told. Of a device less may be
+ * used than there is. */
 static int check_shrink(const struct nvme_ns *ns, char *why, size_t why_len)
 {
 	enum block_type type = block_get_config(ns->backend)->type;
 
-	if (type != BLOCK_DEVICE && type != BLOCK_NBD && !ns->read_only)
+	if (type == BLOCK_DEVICE || (type != BLOCK_NBD && !ns->read_only))
 		return 0;
 	snprintf(why, why_len, "%s/ns%u: %s", ns->subsystem->name, ns->nsid,
-		 ns->read_only ? "it is read-only"
-			       : "its size is that of its backend: change that, then say size 0");
-	return ns->read_only ? -EROFS : -ENOTSUP;
+		 type == BLOCK_NBD ? "its size is that of its server's disk" : "it is read-only");
+	return type == BLOCK_NBD ? -ENOTSUP : -EROFS;
 }
 
+/* Looks what the backend has by now. */
 static int refresh(struct nvme_ns *ns, char *why, size_t why_len)
 {
-	int r = block_resize(ns->backend, 0, why, why_len);
+	int r = 0;
 
+	switch (block_get_config(ns->backend)->type) {
+	case BLOCK_DEVICE:
+		r = block_resize(ns->backend, 0, why, why_len);
+		break;
+	case BLOCK_NBD: /* which tells by itself */
+		break;
+	default:
+		snprintf(why, why_len, "%s/ns%u: give the size that it is to have",
+			 ns->subsystem->name, ns->nsid);
+		return -EINVAL;
+	}
 	if (!r)
 		set_bytes(ns, block_size(ns->backend));
 	return r;
@@ -136,6 +148,8 @@ int nvme_ns_resize(struct nvme_subsystem *ss, uint32_t nsid, uint64_t size, char
 		return refresh(ns, why, why_len);
 	if (ns->from_pool)
 		size = align_up(size, NVME_POOL_ALIGN);
+	if (size == block_size(ns->backend))
+		return 0;
 	if (size < bytes_of(ns)) {
 		r = check_shrink(ns, why, why_len);
 		if (!r)

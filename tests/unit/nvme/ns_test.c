@@ -315,6 +315,8 @@ static void grows(void **state)
 	assert_int_equal(model_events(pf), 0);
 	assert_int_equal(nvme_ns_resize(ss, 1, MIB + 1, why, sizeof(why)), -EINVAL);
 	assert_int_equal(nvme_ns_resize(ss, 7, MIB, why, sizeof(why)), -ENOENT);
+	/* a file has no size of its own to look for */
+	assert_int_equal(nvme_ns_resize(ss, 1, 0, why, sizeof(why)), -EINVAL);
 }
 
 /* The end moves at once, the backend when nobody is inside any more. */
