@@ -219,6 +219,23 @@ static void access_matrix(void **state)
 	assert_null(atomic_load(&ns()->resv_view));
 }
 
+/* Format is a write, and a reservation comes before the question whose namespace it is. */
+static void formatting(void **state)
+{
+	begin("ab");
+	assert_int_equal(acquire(A, NVME_RESERVATION_RTYPE_WE), 0);
+	model_cmd_init(&cmd, ctrl[B], nvme_admin_format_nvm, NSID);
+	assert_int_equal(model_run(&cmd, nvme_format_run), CONFLICT);
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_format_nvm, NSID);
+	assert_int_equal(model_run(&cmd, nvme_format_run), GENERIC(NVME_SC_OP_DENIED));
+	for (unsigned i = B; i < HOSTS; i++)
+		assert_int_equal(nvme_ns_detach(ss, NSID, VF(i), why, sizeof(why)), 0);
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_format_nvm, NSID);
+	assert_int_equal(model_run(&cmd, nvme_format_run), 0);
+	/* it stays reserved */
+	assert_true(nvme_resv_forbids(ns(), VF(B), NVME_ACCESS_WRITE));
+}
+
 /* A host is one registrant, on however many controllers. */
 static void hosts_not_controllers(void **state)
 {
@@ -718,8 +735,11 @@ static void persists(void **state)
 
 static void persistence_feature(void **state)
 {
+	struct nvme_id_ns id = {0};
 	uint32_t on;
 
+	nvme_ns_identify(ns(), &id);
+	assert_int_equal(id.rescap, 0xff);
 	begin("a");
 	assert_int_equal(acquire(A, 2), 0);
 	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NSID);
@@ -826,6 +846,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(access_matrix),
+		T(formatting),
 		T(hosts_not_controllers),
 		T(nameless_hosts),
 		T(registers),
