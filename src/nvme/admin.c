@@ -339,6 +339,8 @@ void nvme_admin_reset(struct nvme_ctrl *ctrl)
 {
 	nvme_features_reset(ctrl);
 	nvme_events_reset(ctrl);
+	/* whoever comes next is another host, as long as it does not say who it is */
+	nvme_resv_ctrl_reset(ctrl);
 }
 
 void nvme_admin_drop_pending(struct nvme_ctrl *ctrl)

@@ -320,6 +320,10 @@ uint16_t nvme_format_run(struct nvme_command *cmd)
 	return NVME_ST_PENDING;
 }
 
+void nvme_resv_ctrl_reset(struct nvme_ctrl *ctrl)
+{
+}
+
 void nvme_resv_host_changed(struct nvme_ctrl *ctrl)
 {
 	mq.host_changes++;
