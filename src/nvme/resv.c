@@ -539,6 +539,8 @@ void nvme_resv_ctrl_reset(struct nvme_ctrl *ctrl)
 	if (!ctrl->subsystem)
 		return;
 	sc = nvme_subsystem_find(ctrl->subsystem, ctrl->cntlid);
+	if (!sc)
+		return;
 	memset(&sc->notes, 0, sizeof(sc->notes));
 	memset(sc->resv_mask, 0, sizeof(sc->resv_mask));
 	host_left(ctrl->subsystem, ctrl->cntlid);
