@@ -237,6 +237,9 @@ void nvme_ctrl_write_cc(struct nvme_ctrl *ctrl, uint32_t value)
 		ctrl->cc = value;
 	} else if (!NVME_CC_EN(old) && NVME_CC_EN(value)) {
 		ctrl->cc = value;
+		/* A shutdown of the disabled controller is over: this life has one of its own. */
+		ctrl->state->flushing = false;
+		set_shst(ctrl, NVME_CSTS_SHST_NORMAL);
 		/* The host should have waited for RDY to fall; then it comes up by itself. */
 		if (!ctrl->state->resetting)
 			enable(ctrl);

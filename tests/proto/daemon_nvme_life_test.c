@@ -201,7 +201,7 @@ static void flr_under_load(void **state)
 	/* as a VMM does it */
 	load_start(h);
 	load_run(500);
-	assert_int_equal(vfu_client_reset(h->client), 0);
+	assert_int_equal(nvme_host_reset(h), 0);
 	assert_int_equal(nvme_host_get32(h, NVME_REG_CC) & 1, 0);
 	undisturbed();
 	nvme_host_close(h);
@@ -277,6 +277,11 @@ static void shutdowns(void **state)
 		csts = nvme_host_get32(h, NVME_REG_CSTS);
 		assert_int_equal(csts, 1);
 	}
+	/* Shut down while it is disabled: that does not stick to the next life. */
+	assert_int_equal(nvme_host_disable(h), 0);
+	assert_int_equal(nvme_host_shutdown(h, false), 0);
+	assert_int_equal(nvme_host_start(h), 0);
+	assert_int_equal(nvme_host_get32(h, NVME_REG_CSTS), 1);
 	load_start(h);
 	load_run(300);
 	assert_int_equal(nvme_host_shutdown(h, false), 0);

@@ -239,6 +239,13 @@ int nvme_host_flr(struct nvme_host *h)
 	return config_on(h);
 }
 
+int nvme_host_reset(struct nvme_host *h)
+{
+	int err = vfu_client_reset(h->client);
+
+	return err ? err : config_on(h);
+}
+
 void nvme_host_close(struct nvme_host *h)
 {
 	unsigned i;

@@ -129,6 +129,8 @@ int nvme_host_disable(struct nvme_host *h);
 int nvme_host_shutdown(struct nvme_host *h, bool abrupt);
 /* By the PCI Express capability. Bus mastering and MSI-X are on again afterwards. */
 int nvme_host_flr(struct nvme_host *h);
+/* By the message that a VMM sends for it (DEVICE_RESET); the same. */
+int nvme_host_reset(struct nvme_host *h);
 /* Closes the connection as a VMM that dies would. NULL is allowed. */
 void nvme_host_close(struct nvme_host *h);
 
