@@ -460,7 +460,7 @@ static void hammer(void **state)
 		else
 			vfu_client_region_write(h->client, 0, off, buf, len, random() % 2);
 		if (n % 5000 == 0)
-			assert_int_equal(vfu_client_reset(h->client), 0);
+			assert_int_equal(nvme_host_reset(h), 0);
 	}
 	print_message("# %lu accesses\n", n);
 	undisturbed("hammer");

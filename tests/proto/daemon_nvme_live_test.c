@@ -23,6 +23,7 @@ static const char config[] = "devices:\n"
 
 #define MIB   (1ull << 20)
 #define DEPTH 64
+#define TRIES 4
 
 static struct nvme_rig rig;
 static struct nvme_host *h, *g;
@@ -336,9 +337,18 @@ static void rates(unsigned n, double iops[], double bandwidth[])
 	}
 }
 
-static void within(double got, double want, const char *what)
+/* What n loads do together; on a busy machine it may be less for a while, but never more. */
+static void within(double want, unsigned n, bool bytes, const char *what)
 {
-	print_message("# %s: %.0f of %.0f\n", what, got, want);
+	double iops[2] = {0}, bw[2] = {0}, got = 0;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		rates(n, iops, bw);
+		got = bytes ? bw[0] + bw[1] : iops[0] + iops[1];
+		print_message("# %s: %.0f of %.0f\n", what, got, want);
+		if (got > 0.95 * want)
+			break;
+	}
 	if (fabs(got - want) > 0.05 * want)
 		fail_msg("%s: %.0f, not %.0f", what, got, want);
 }
@@ -349,29 +359,24 @@ static void limits(void **state)
 
 	CLI(&rig, "ns set ssd0/ns2 iops 2000 iops-burst 1");
 	load_start(0, h, 2, 1);
-	rates(1, iops, bw);
-	within(iops[0], 2000, "IOPS of a namespace");
+	within(2000, 1, false, "IOPS of a namespace");
 	/* live */
 	CLI(&rig, "ns set ssd0/ns2 iops 8000");
-	rates(1, iops, bw);
-	within(iops[0], 8000, "changed under load");
+	within(8000, 1, false, "changed under load");
 	CLI(&rig, "ns set ssd0/ns2 iops 0");
 	rates(1, iops, bw);
 	assert_true(iops[0] > 20000);
 	load_stop(0);
 	CLI(&rig, "ns set ssd0/ns2 bandwidth 40000000 bandwidth-burst 65536");
 	load_start(0, h, 2, 128);
-	rates(1, iops, bw);
-	within(bw[0], 40e6, "bandwidth of a namespace");
+	within(40e6, 1, true, "bandwidth of a namespace");
 	CLI(&rig, "ns set ssd0/ns2 bandwidth 0");
 	load_stop(0);
 	CLI(&rig, "vf set ssd0/vf0 iops 3000 bandwidth 1000000");
 	load_start(0, h, 2, 1);
-	rates(1, iops, bw);
-	within(bw[0], 1e6, "the lower of two limits of a VF");
+	within(1e6, 1, true, "the lower of two limits of a VF");
 	CLI(&rig, "vf set ssd0/vf0 bandwidth 0");
-	rates(1, iops, bw);
-	within(iops[0], 3000, "IOPS of a VF");
+	within(3000, 1, false, "IOPS of a VF");
 	load_stop(0);
 	CLI(&rig, "vf set ssd0/vf0 iops 0");
 }
@@ -383,14 +388,15 @@ static void limits_of_two(void **state)
 
 	CLI(&rig, "vf set ssd0/vf0 iops 1000");
 	load_start(0, h, 2, 1);
+	within(1000, 1, false, "the limited VF");
 	load_start(1, g, 2, 1);
 	rates(2, iops, bw);
-	within(iops[0], 1000, "the limited VF");
+	assert_true(iops[0] < 1050);
 	assert_true(iops[1] > 20000);
 	CLI(&rig, "vf set ssd0/vf0 iops 0");
 	CLI(&rig, "ns set ssd0/ns2 iops 4000");
+	within(4000, 2, false, "both together");
 	rates(2, iops, bw);
-	within(iops[0] + iops[1], 4000, "both together");
 	assert_true(iops[0] > 1000 && iops[1] > 1000);
 	CLI(&rig, "ns set ssd0/ns2 iops 0");
 	load_stop(0);
