@@ -99,6 +99,13 @@ void block_close(struct block_backend *b)
 	free(b);
 }
 
+void block_undo(struct block_backend *b)
+{
+	if (b && b->impl->undo)
+		b->impl->undo(b);
+	block_close(b);
+}
+
 uint64_t block_size(const struct block_backend *b)
 {
 	return atomic_load_explicit(&b->size, memory_order_relaxed);

@@ -66,6 +66,9 @@ int block_open(const struct block_config *cfg, const char *name,
 	       char *why, size_t why_len);
 /* Every request must have been completed. Releases the lock. Control. */
 void block_close(struct block_backend *b);
+/* The same when what it was opened for did not come about: a file that opening has made is removed,
+ * one that it has made larger has its size again. Nothing was written to it. */
+void block_undo(struct block_backend *b);
 
 uint64_t block_size(const struct block_backend *b); /* bytes; any thread */
 /* Grows or shrinks (file, memory, null). No request beyond the new end may be under way. -ENOTSUP

@@ -32,6 +32,7 @@ struct backend_impl {
 	/* cfg and name are set; sets size and limits. Cleans up after itself. */
 	int (*open)(struct block_backend *b, char *why, size_t why_len);
 	void (*close)(struct block_backend *b);
+	void (*undo)(struct block_backend *b); /* what open() made; before close(). Or NULL */
 	int (*resize)(struct block_backend *b, uint64_t size, char *why, size_t why_len);
 	/* Checked already; never an empty read or write. */
 	int (*submit)(struct block_channel *ch, struct block_request *req);

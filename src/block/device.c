@@ -122,7 +122,7 @@ static int open_device(struct file_backend *f, struct stat *st, char *why, size_
 	}
 	if (fstat(f->fd, st) || !S_ISBLK(st->st_mode)) {
 		snprintf(why, why_len, "%s is not a block device%s", cfg->target,
-			 S_ISREG(st->st_mode) ? ": use `type: file`" : "");
+			 S_ISREG(st->st_mode) ? ": give it as a file" : "");
 		close(f->fd);
 		return -ENOTBLK;
 	}

@@ -84,8 +84,8 @@ int file_lock(struct file_backend *f, char *why, size_t why_len)
 	other = backend_find(b->id_device, b->id_dev, b->id_ino);
 	if (other && !(other->read_only && b->read_only)) {
 		snprintf(why, why_len,
-			 "%s is used by '%s' of this daemon already: attach that namespace twice "
-			 "instead, or give this one a store of its own",
+			 "%s is used by '%s' of this daemon already: attach that namespace to "
+			 "several functions instead, or give this one a store of its own",
 			 b->cfg.target, other->name);
 		return -EBUSY;
 	}
@@ -231,7 +231,7 @@ static int size_file(struct file_backend *f, char *why, size_t why_len)
 		return refuse(why, why_len, -errno, cfg->target, "fstat");
 	if (!S_ISREG(st.st_mode)) {
 		snprintf(why, why_len, "%s is not a regular file%s", cfg->target,
-			 S_ISBLK(st.st_mode) ? ": use `type: device`" : "");
+			 S_ISBLK(st.st_mode) ? ": give it as a device" : "");
 		return -EINVAL;
 	}
 	if (!size)
@@ -250,6 +250,8 @@ static int size_file(struct file_backend *f, char *why, size_t why_len)
 		}
 		if (ftruncate(f->fd, (off_t)size))
 			return refuse(why, why_len, -errno, cfg->target, "making it larger");
+		f->grown = true;
+		f->grown_from = (uint64_t)st.st_size;
 	}
 	atomic_store(&f->base.size, size);
 	r = cfg->read_only ? 0 : reserve(f, size);
@@ -273,34 +275,45 @@ static void file_find_limits(struct file_backend *f)
 	}
 }
 
-static int open_path(struct file_backend *f, bool *created, char *why, size_t why_len)
+static int open_path(struct file_backend *f, char *why, size_t why_len)
 {
 	const struct block_config *cfg = &f->base.cfg;
 	int flags = file_open_flags(cfg, false);
 
-	*created = false;
 	f->fd = open(cfg->target, flags);
 	if (f->fd < 0 && errno == ENOENT && cfg->size && !cfg->read_only) {
 		f->fd = open(cfg->target, flags | O_CREAT | O_EXCL, 0600);
-		*created = f->fd >= 0;
+		f->created = f->fd >= 0;
 	}
 	if (f->fd >= 0)
 		return 0;
-	if (errno == ENOENT && !cfg->size) {
-		snprintf(why, why_len, "%s does not exist: give it a size, and it is made",
-			 cfg->target);
-		return -ENOENT;
-	}
-	return refuse(why, why_len, -errno, cfg->target, "opening it");
+	if (errno != ENOENT)
+		return refuse(why, why_len, -errno, cfg->target, "opening it");
+	snprintf(why, why_len, "%s does not exist%s", cfg->target,
+		 cfg->read_only	 ? ", and is to be read only: make it first"
+		 : cfg->size	 ? ", and its folder does not either: make that first"
+				 : ": give it a size, and it is made");
+	return -ENOENT;
+}
+
+static void file_undo(struct block_backend *b)
+{
+	struct file_backend *f = file_of(b);
+
+	if (f->created && unlink(b->cfg.target))
+		log_warn("%s: %s, just made, cannot be removed: %s", b->name, b->cfg.target,
+			 strerror(errno));
+	else if (!f->created && f->grown && ftruncate(f->fd, (off_t)f->grown_from))
+		log_warn("%s: %s keeps the size that it was given: %s", b->name, b->cfg.target,
+			 strerror(errno));
 }
 
 static int file_open(struct block_backend *b, char *why, size_t why_len)
 {
 	struct file_backend *f = file_of(b);
-	bool created;
 	int r;
 
-	r = open_path(f, &created, why, why_len);
+	r = open_path(f, why, why_len);
 	if (r)
 		return r;
 	r = file_lock(f, why, why_len);
@@ -309,8 +322,7 @@ static int file_open(struct block_backend *b, char *why, size_t why_len)
 	if (!r)
 		r = choose_direct(f, why, why_len);
 	if (r) {
-		if (created)
-			unlink(b->cfg.target);
+		file_undo(b);
 		close(f->fd);
 		return r;
 	}
@@ -364,6 +376,7 @@ const struct backend_impl block_file_impl = {
 	.object_size = sizeof(struct file_backend),
 	.open = file_open,
 	.close = file_close,
+	.undo = file_undo,
 	.resize = file_resize,
 	.submit = file_submit,
 	.restart = file_restart,

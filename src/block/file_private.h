@@ -29,6 +29,8 @@ struct file_backend {
 	int fd;
 	bool direct;
 	bool device;
+	bool created, grown; /* by open() */
+	uint64_t grown_from;
 	uint32_t mem_align, off_align; /* of O_DIRECT; 1 without */
 	uint32_t sector;	       /* of what fallocate() and discard take; 1 for files */
 	_Atomic uint32_t lacks;

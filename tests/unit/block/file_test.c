@@ -102,6 +102,36 @@ static void test_sizes(void **state)
 	assert_int_equal(open_fails(&cfg, "fewer than its size says"), -EINVAL);
 }
 
+/* What opening has made goes again, and only that. */
+static void test_undo(void **state)
+{
+	const char *path = scratch("undo");
+	struct block_config cfg = config(BLOCK_FILE, path, 64 << 10);
+	struct stat st;
+
+	block_undo(open_ok(&cfg));
+	assert_int_equal(access(path, F_OK), -1);
+	block_close(open_ok(&cfg));
+	block_undo(open_ok(&cfg));
+	assert_int_equal(access(path, F_OK), 0);
+	cfg.size = 128 << 10;
+	block_undo(open_ok(&cfg));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 64 << 10);
+	assert_int_equal(truncate(path, 0), 0);
+	block_undo(open_ok(&cfg));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	unlink(path);
+	/* Of what was refused nothing stays either. */
+	cfg.size = 100001;
+	cfg.direct = BLOCK_DIRECT_ON;
+	if (open_fails(&cfg, "O_DIRECT") == -ENOTSUP)
+		assert_int_equal(access(path, F_OK), -1);
+	cfg = config(BLOCK_FILE, scratch("nothere/undo"), 4096);
+	assert_int_equal(open_fails(&cfg, "its folder"), -ENOENT);
+}
+
 static void test_wrong_kinds(void **state)
 {
 	struct block_config cfg = config(BLOCK_FILE, "/dev/null", 4096);
@@ -401,6 +431,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verify_direct), cmocka_unit_test(test_verify_cached),
 		cmocka_unit_test(test_verify_bytes),  cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_wrong_kinds),   cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_truncated),     cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_reopen),	      cmocka_unit_test(test_discard_frees),
