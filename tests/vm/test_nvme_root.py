@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A VM at a root is the NVMe device's host: it makes VFs, gives them queues, and uses them."""
-import time
-
 import roots
 import storage
 from daemon import Daemon
@@ -169,7 +167,8 @@ def test_numvfs_under_load():
 @timeout(90)
 def test_lend_a_vf():
     """A VF that the root's kernel has brought online is another VM's disk."""
-    d, vm, other = hosts()
+    d, vm, _ = hosts()
+    other = VM("borrower", storage=True)
     pf = pf_dev(vm)
     set_vfs(vm, 0)
     set_vfs(vm, 2)
@@ -185,7 +184,6 @@ def test_lend_a_vf():
     fio(vm, disk(vm, 2), rw="randread", number_ios=200)
     virt_mgmt(vm, pf, 1, OFFLINE)
     storage.fio_result(job)
-    other.device_del("lent")
-    time.sleep(0.1)
+    other.kill9()
     roots.held_by_root(d, "ssd0/vf1", "host0")
     set_vfs(vm, 0)
