@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""make demo: a host whose kernel makes four virtual functions, and two VMs that are given one each.
+"""make demo: a host whose kernel makes four virtual functions, and two VMs that are given one each;
+one of them gets a disk as well, a VF of an NVMe device.
 
 Everything is a stock Debian kernel under QEMU; nothing on this machine is changed, and nothing
 runs on when it ends. About a minute.
@@ -12,12 +13,23 @@ import time
 import harness
 import qemu
 import roots
+import storage
 from daemon import Daemon
 from qemu import VM
 from traffic import function, iface, iperf_mbps
 
-CONFIG = {"devices": {"nic0": {"type": "ethernet", "total-vfs": 8}},
-          "roots": {"host0": {"devices": ["nic0"]}}}
+DISK = 256                              # MiB
+
+
+def config():
+    """A network device for the root, and storage that the daemon itself manages."""
+    disk = {"file": storage.backing("disk.img"), "size": "%dM" % DISK, "attach": ["vf0"]}
+    return {"devices": {"nic0": {"type": "ethernet", "total-vfs": 8},
+                        "ssd0": {"type": "nvme", "total-vfs": 4, "num-vfs": 1, "queues": 2,
+                                 "namespaces": {1: disk}}},
+            "roots": {"host0": {"devices": ["nic0"]}}}
+
+
 VFS = 4
 START = time.monotonic()
 
@@ -71,7 +83,7 @@ def functions_table(d, lent):
               "nic0/vf2": ("made by host0's kernel, lent", "10.0.0.1"),
               "nic0/vf3": ("made by host0's kernel, lent", "10.0.0.2")}
     rows = [("function", "held by", "PCI address there", "MAC", "IP", "")]
-    for f in d.cli("show", "functions", "-j"):
+    for f in d.cli("show", "functions", "nic0", "-j"):
         what, ip = inside[f["name"]]
         if f["holder"] == "endpoint":
             held, where = lent[f["name"]]
@@ -81,18 +93,41 @@ def functions_table(d, lent):
     table(rows)
 
 
+def give_disk(d, vm):
+    """Hot-plugs the NVMe VF; a file system on it, and fio. Returns the table's rows."""
+    name = "ssd0/vf0"
+    say("VM 1:   gets %s by hot-plug, too: a disk of %d MiB, in a sparse file here" % (name, DISK))
+    vm.device_add(d.sock(name))
+    dev = storage.disk(vm)
+    say("          " + vm.sh("lspci -D -d " + storage.VF_ID))
+    say("VM 1:   mkfs.ext4 %s, mount, and fio writes 24 MiB in blocks of random size" % dev)
+    storage.mkfs(vm, dev)
+    made = storage.fio(vm, "/mnt/f", rw="randwrite", bsrange="512-128k", size="24M",
+                       verify="crc32c")
+    assert made["read"]["io_bytes"] == made["write"]["io_bytes"]
+    say("        ... and has read all of it back, each block with the right CRC")
+    timed = {"size": "64M", "time_based": 1, "runtime": 2}
+    small = storage.fio(vm, dev, rw="randread", iodepth=32, **timed)
+    large = storage.fio(vm, dev, rw="read", bs="128k", iodepth=16, **timed)
+    vm.sh("umount /mnt")
+    return [("disk of VM 1 (%s)" % name, "measured by its fio"),
+            ("4 KiB random read, depth 32", "%.0f IO/s" % small["read"]["iops"]),
+            ("128 KiB read, depth 16", "%.0f MiB/s" % (large["read"]["bw_bytes"] / storage.MIB)),
+            ("24 MiB verified by CRC", "no error")]
+
+
 def demo():
     print("softiov: SR-IOV in software, shown with three virtual machines (%s)\n" %
           ("KVM" if qemu.accelerator() == "kvm" else
            "emulated by TCG, as KVM does not work here: everything is slow but softiov"),
           flush=True)
-    d = Daemon(CONFIG)
+    d = Daemon(config())
     say("softiovd runs; its configuration:")
     with open(d.config_path) as f:
         print("".join("             " + line for line in f))
     say("starting host0, a VM that gets the whole device (host0.sock), and VM 1 and VM 2 ...")
     host = VM("host0", vfio_user=[d.sock("host0")], mem="384M", extra=roots.NATIVE_HOTPLUG)
-    vms = [VM("vm%d" % n) for n in (1, 2)]
+    vms = [VM("vm1", storage=True), VM("vm2")]
     for vm in [host] + vms:
         vm.wait_ready()
     say("all three have booted Linux %s; in host0, the vmd driver found the device" %
@@ -116,6 +151,8 @@ def demo():
     back = iperf_mbps(one, two, "10.0.0.2", "-R", seconds=3)
     say("the VFs that stayed in host0 ping VM 1 ...")
     root_rtt = [average_rtt(host, "10.0.0.1", "ip netns exec vf%d " % n) for n in (0, 1)]
+    say()
+    disk = give_disk(d, one)
     print("\nWho has which function:\n")
     functions_table(d, lent)
     print("\nTraffic between them, through the switch in softiovd:\n")
@@ -125,8 +162,10 @@ def demo():
            ("VM 1 (vf2)", "VM 2 (vf3)", "ping answered, %.1f ms" % rtt),
            ("host0 (vf0)", "VM 1 (vf2)", "ping answered, %.1f ms" % root_rtt[0]),
            ("host0 (vf1)", "VM 1 (vf2)", "ping answered, %.1f ms" % root_rtt[1])])
-    print("\nWhat softiov itself says (softiov stats nic0):\n")
-    print(d.cli("stats", "nic0").rstrip())
+    print("\nStorage:\n")
+    table(disk)
+    print("\nWhat softiov itself says (softiov stats):\n")
+    print(d.cli("stats").rstrip())
     print("\nYour own VMs: see README.md, and `softiov attach-args` for the words to add.")
 
 
