@@ -11,8 +11,6 @@
 #include "nvme/ctrl_private.h"
 #include "worker/mailbox.h"
 
-#define NVME_ABORTS_MAX	       4  /* at a time: ACL + 1 */
-#define NVME_AERS_MAX	       8  /* AERL + 1 */
 #define NVME_ERROR_LOG_ENTRIES 64 /* ELPE + 1 */
 #define NVME_VECTORS_MAX       (NVME_QUEUE_PAIRS_MAX + 1)
 #define NVME_FIRMWARE_REVISION "0.1     "

@@ -21,7 +21,7 @@ struct nvme_transport {
 	struct nvme_io *io;
 	struct nvme_transport *prev, *next;
 	struct nvme_transport *back_next; /* on the way back; to be written */
-	bool event; /* Asynchronous Event Request: stays as long as it likes */
+	bool event; /* an Asynchronous Event Request that may stay as long as it likes */
 	/* control */
 	struct nvme_transport *pending_prev, *pending_next;
 	bool is_pending, completed;
@@ -46,12 +46,18 @@ static void send_back(struct nvme_transport *t)
 	poller_kick(&g->poller);
 }
 
+/* Whose turn it is in run() stays until that is over: the worker frees it. */
+static void send_back_if_done(struct nvme_transport *t)
+{
+	if (t->completed && !t->holds && t->g->q->running != t)
+		send_back(t);
+}
+
 static void finish(struct nvme_transport *t, uint16_t status)
 {
 	t->status = status;
 	t->completed = true;
-	if (!t->holds)
-		send_back(t);
+	send_back_if_done(t);
 }
 
 void nvme_transport_hold(struct nvme_transport *t)
@@ -61,8 +67,8 @@ void nvme_transport_hold(struct nvme_transport *t)
 
 void nvme_transport_unhold(struct nvme_transport *t)
 {
-	if (!--t->holds && t->completed)
-		send_back(t);
+	t->holds--;
+	send_back_if_done(t);
 }
 
 static void pending_add(struct nvme_queues *q, struct nvme_transport *t)
@@ -99,9 +105,8 @@ static void run(struct mailbox_work *work)
 	st = t->cmd.sqid ? nvme_resv_run(&t->cmd) : nvme_admin_run(&t->cmd);
 	q->running = NULL;
 	if (t->completed) /* within the call */
-		return;
-	/* an admin command may have reset its own controller */
-	if (st == NVME_ST_PENDING)
+		send_back_if_done(t);
+	else if (st == NVME_ST_PENDING)
 		pending_add(q, t);
 	else
 		finish(t, st);
@@ -168,7 +173,8 @@ static void unlink_transport(struct nvme_group *g, struct nvme_transport *t)
 		t->next->prev = t->prev;
 }
 
-/* Events asked for may stay for ever, and must not take the place of other commands. */
+/* Events asked for may stay for ever, and must not take the place of other commands. Those beyond
+ * what there may be are refused like any other command, and as many at a time. */
 static void leave_to_control(struct nvme_group *g, struct nvme_transport *t)
 {
 	struct nvme_io *io = t->io;
@@ -178,6 +184,7 @@ static void leave_to_control(struct nvme_group *g, struct nvme_transport *t)
 	if (t->event) {
 		io->reserves = false;
 		g->outstanding--;
+		g->events_asked++;
 	} else {
 		g->at_control++;
 	}
@@ -218,7 +225,8 @@ uint16_t nvme_transport_send(struct nvme_group *g, struct nvme_io *io)
 	t->g = g;
 	t->io = io;
 	t->work.run = run;
-	t->event = admin && io->sqe.opcode == nvme_admin_async_event;
+	t->event = admin && io->sqe.opcode == nvme_admin_async_event &&
+		   g->events_asked < NVME_AERS_MAX;
 	leave_to_control(g, t);
 	return NVME_ST_PENDING;
 }
@@ -234,7 +242,9 @@ static bool complete(struct nvme_group *g, struct nvme_transport *t)
 	if (st == NVME_ST_RETRY)
 		return false;
 	unlink_transport(g, t);
-	if (!t->event)
+	if (t->event)
+		g->events_asked--;
+	else
 		g->at_control--;
 	t->io->dw0 = cmd->dw0;
 	t->io->where = IO_NOWHERE;

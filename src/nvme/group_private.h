@@ -230,7 +230,7 @@ struct nvme_group {
 	struct nvme_cq cq;
 	struct nvme_sq *sqs;
 	unsigned outstanding; /* commands that will want an entry of the completion queue */
-	unsigned at_control, n_ios, n_bigs;
+	unsigned at_control, events_asked, n_ios, n_bigs;
 	uint32_t bounce_bytes;
 	uint64_t turn;
 	uint64_t now_ns;     /* of this turn; 0: not read yet */

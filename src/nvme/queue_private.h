@@ -22,6 +22,9 @@
 
 struct nvme_queues;
 
+#define NVME_ABORTS_MAX 4 /* at a time: ACL + 1 */
+#define NVME_AERS_MAX	8 /* AERL + 1 */
+
 /* Copy, as Identify Namespace says it: MSSRL and MCL in blocks, MSRC 0-based. */
 #define NVME_COPY_MSSRL 4096
 #define NVME_COPY_MCL	(NVME_COPY_RANGES_MAX * NVME_COPY_MSSRL)
@@ -66,7 +69,8 @@ uint16_t nvme_cq_delete(struct nvme_queues *q, uint16_t qid);
  * with Command Aborted due to SQ Deletion where they can be. */
 uint16_t nvme_sq_delete(struct nvme_queues *q, uint16_t qid, struct nvme_command *cmd);
 unsigned nvme_queues_count(const struct nvme_queues *q); /* I/O submission queues now */
-/* Abort: looks for cid on the queue's worker; completes cmd with dw0 0 (aborted) or 1. */
+/* Abort: looks for cid on the queue's worker; completes cmd with dw0 0 (aborted) or 1. Refused while
+ * NVME_ABORTS_MAX others look. */
 uint16_t nvme_queues_abort(struct nvme_queues *q, uint16_t sqid, uint16_t cid,
 			   struct nvme_command *cmd);
 /* Doorbell Buffer Config (5.7); addresses page-aligned. Covers queues that exist and later ones. */

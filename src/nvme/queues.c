@@ -192,6 +192,16 @@ static void abort_answered(struct nvme_group_op *op)
 	nvme_command_complete(op->cmd, 0);
 }
 
+static unsigned aborts_pending(const struct nvme_queues *q)
+{
+	unsigned n = 0;
+
+	for (const struct nvme_group *g = q->groups; g; g = g->next)
+		for (const struct nvme_group_op *op = g->ops_out; op; op = op->cnext)
+			n += op->reply == abort_answered;
+	return n;
+}
+
 uint16_t nvme_queues_abort(struct nvme_queues *q, uint16_t sqid, uint16_t cid,
 			   struct nvme_command *cmd)
 {
@@ -201,6 +211,9 @@ uint16_t nvme_queues_abort(struct nvme_queues *q, uint16_t sqid, uint16_t cid,
 	/* admin commands are with the control thread already */
 	if (!sqid || sqid > q->max_qid || !q->sqs[sqid])
 		return 0;
+	/* without Do Not Retry: there is room again soon */
+	if (aborts_pending(q) >= NVME_ABORTS_MAX)
+		return NVME_ST_CMD(NVME_SC_ABORT_LIMIT) & ~NVME_ST_DNR;
 	op = nvme_group_op_new(q->sqs[sqid]->g);
 	if (!op)
 		return 0;

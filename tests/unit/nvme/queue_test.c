@@ -386,6 +386,102 @@ static void test_abort(void **state)
 	model_down();
 }
 
+/* As many as are announced look for their commands at a time (5.1); the backend lets go of none. */
+static void test_abort_limit(void **state)
+{
+	struct nvme_sqe sqe = read_one(1), ab = {.opcode = nvme_admin_abort_cmd};
+	uint16_t first, refused = 0, failed = 0;
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.admin = delete_queue;
+	model.backend[0].mode = BACKEND_HANG;
+	first = host_put(1, &sqe);
+	for (unsigned i = 1; i < NVME_ABORTS_MAX + 2; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	wait_for(model.backend[0].pending == NVME_ABORTS_MAX + 2);
+	for (unsigned i = 0; i < NVME_ABORTS_MAX + 2; i++) {
+		ab.cdw10 = 1 | (uint32_t)(first + i) << 16;
+		host_put(0, &ab);
+	}
+	host_ring(0);
+	for (unsigned i = 0; i < NVME_ABORTS_MAX + 2; i++) {
+		uint16_t st = host_wait(0, &cqe);
+
+		assert_int_equal(cqe.dw0, 1);
+		refused += SC(st) == SPECIFIC(NVME_SC_ABORT_LIMIT);
+		failed += !st;
+	}
+	assert_int_equal(failed, NVME_ABORTS_MAX);
+	assert_int_equal(refused, 2);
+	/* later there is room again */
+	host_put(0, &ab);
+	host_ring(0);
+	assert_int_equal(host_wait(0, &cqe), 0);
+	model.backend[0].release = true;
+	model_down();
+}
+
+/* ---- at the control thread ---- */
+
+static uint16_t complete_at_once(struct nvme_command *cmd)
+{
+	nvme_command_complete(cmd, NVME_SC_INTERNAL);
+	usleep(200); /* the worker may have answered, and freed it */
+	return NVME_ST_PENDING;
+}
+
+/* A command may be completed by the very call that carries it out. */
+static void test_completed_within_the_call(void **state)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_cmd_resv_release, .nsid = 1, .prp1 = DATA_AT};
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.resv = complete_at_once;
+	for (unsigned i = 0; i < 20; i++)
+		assert_status(host_exec(1, &sqe), GENERIC(NVME_SC_INTERNAL));
+	model_down();
+}
+
+static uint16_t ask_for_events(struct nvme_command *cmd)
+{
+	if (model.n_pending == NVME_AERS_MAX)
+		return NVME_ST_CMD(NVME_SC_ASYNC_LIMIT);
+	model.n_pending++;
+	return NVME_ST_PENDING;
+}
+
+static uint64_t fetched(void)
+{
+	struct nvme_queue_counters c;
+
+	nvme_queues_counters(model.ctrl.queues, &c);
+	return c.admin_commands;
+}
+
+/* Requests for events beyond what there may be do not get at the control thread without number. */
+static void test_event_flood(void **state)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_async_event};
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.admin = ask_for_events;
+	for (unsigned i = 0; i < 31; i++)
+		host_put(0, &sqe);
+	host_ring(0);
+	usleep(20000);
+	assert_in_range(fetched(), NVME_AERS_MAX + 1, NVME_AERS_MAX + 16);
+	for (unsigned i = 0; i < 31 - NVME_AERS_MAX; i++)
+		assert_status(host_wait(0, &cqe), SPECIFIC(NVME_SC_ASYNC_LIMIT));
+	model.admin = NULL;
+	sqe.opcode = nvme_admin_identify;
+	assert_int_equal(host_exec(0, &sqe), 0);
+	model.n_pending = 0;
+	model_down();
+}
+
 /* ---- resets ---- */
 
 static void drained(struct nvme_ctrl *ctrl)
@@ -773,6 +869,9 @@ int main(void)
 		cmocka_unit_test(test_delete_held),
 		cmocka_unit_test(test_delete_async),
 		cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_abort_limit),
+		cmocka_unit_test(test_completed_within_the_call),
+		cmocka_unit_test(test_event_flood),
 		cmocka_unit_test(test_reset_under_load),
 		cmocka_unit_test(test_orphans),
 		cmocka_unit_test(test_dma_off_and_on),
