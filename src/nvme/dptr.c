@@ -141,7 +141,8 @@ static uint16_t list_take(struct nvme_mem *m, struct prp_list *l, uint64_t *entr
 	if (l->used == l->have) {
 		/* needed may be cut by one for a chain pointer; one entry more than needed is
 		 * never read */
-		l->have = MIN(MIN(l->here, l->needed), (uint32_t)LIST_BATCH);
+		l->have = MIN(l->here, l->needed);
+		l->have = MIN(l->have, (uint32_t)LIST_BATCH);
 		l->used = 0;
 		st = nvme_mem_read(m, l->at, l->batch, l->have * sizeof(uint64_t));
 		if (st)
