@@ -188,6 +188,7 @@ static void leave_to_control(struct nvme_group *g, struct nvme_transport *t)
 	} else {
 		g->at_control++;
 	}
+	nvme_io_wait(g, io);
 	mailbox_post(&t->work);
 }
 

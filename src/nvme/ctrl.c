@@ -296,6 +296,7 @@ void nvme_ctrl_get_status(const struct nvme_ctrl *ctrl, struct nvme_ctrl_status 
 void nvme_ctrl_get_stats(const struct nvme_ctrl *ctrl, struct nvme_io_stats *st)
 {
 	nvme_stats_get(&ctrl->stats, st);
+	st->inflight += nvme_queues_waiting(ctrl->queues, 0);
 }
 
 /* SMART counts a drive's whole life. */

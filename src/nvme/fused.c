@@ -128,6 +128,7 @@ static void begin(struct nvme_group *g, struct nvme_io *first, struct nvme_io *s
 	f->work.run = work_run;
 	first->where = second->where = IO_NOWHERE;
 	first->in_fused = second->in_fused = true;
+	nvme_io_wait(g, second);
 	while (*end)
 		end = &(*end)->next;
 	*end = f;
@@ -163,6 +164,7 @@ void nvme_fused_fetched(struct nvme_group *g, struct nvme_io *io)
 		if (first)
 			end_first(g, io->sq, MISSING);
 		io->sq->fused_first = io;
+		nvme_io_wait(g, io);
 		return;
 	case NVME_FUSE_NORMAL:
 		end_first(g, io->sq, MISSING);
@@ -210,11 +212,13 @@ uint16_t nvme_fused_step(struct nvme_group *g, struct nvme_io *io, uint16_t st, 
 		return st;
 	if (st == NVME_ST_YIELD) {
 		nvme_list_add(g, io, IO_YIELD);
+		nvme_io_wait(g, io);
 		return st;
 	}
 	if (st == NVME_ST_RETRY || st == NVME_ST_LIMITED) {
 		/* by nvme_fused_poll(), from the start */
 		nvme_io_release(g, io);
+		nvme_io_wait(g, io);
 		f->running = false;
 		return st;
 	}

@@ -147,7 +147,8 @@ struct nvme_io {
 	uint16_t end_status; /* not 0: aborted, or its queue deleted */
 	uint8_t where;
 	bool admitted; /* by the limits */
-	bool counted;  /* as under way, in statistics */
+	bool counted;  /* as being at the backend, in statistics */
+	bool waiting;  /* as waiting for anything else, in the group's */
 	bool reserves; /* an entry of the completion queue */
 	bool in_fused; /* nobody else is in the namespace: no gate */
 	uint16_t n_pins;
@@ -254,6 +255,8 @@ struct nvme_group {
 	/* written by the worker */
 	_Atomic uint32_t at_backend;
 	_Atomic uint64_t n_commands, n_interrupts, memory;
+	/* Commands that are not finished and not at a backend: all; and by NSID. */
+	_Atomic uint32_t waiting[NVME_NAMESPACES_MAX + 1];
 	struct mailbox_work drained; /* dead, and nothing is at the backend any more */
 
 	/* control */
@@ -347,6 +350,9 @@ void nvme_irq_timer(struct nvme_group *g, uint64_t now_ns);
 struct nvme_io *nvme_io_get(struct nvme_group *g);	    /* NULL: later */
 void nvme_io_put(struct nvme_group *g, struct nvme_io *io); /* what it holds is released before */
 void nvme_io_release(struct nvme_group *g, struct nvme_io *io);
+/* It will not end in this turn, and waits for something else than a backend; does so no more. */
+void nvme_io_wait(struct nvme_group *g, struct nvme_io *io);
+void nvme_io_wait_over(struct nvme_group *g, struct nvme_io *io);
 void nvme_io_begin(struct nvme_group *g, struct nvme_io *io); /* just fetched */
 void nvme_io_start(struct nvme_group *g, struct nvme_io *io); /* or start again */
 void nvme_io_settle(struct nvme_group *g, struct nvme_io *io, uint16_t st);

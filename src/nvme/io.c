@@ -53,14 +53,44 @@ struct nvme_io *nvme_io_get(struct nvme_group *g)
 	io->gen_ctrl = io->gen_ns = 0;
 	io->end_status = io->status = 0;
 	io->where = IO_NOWHERE;
-	io->admitted = io->counted = io->reserves = io->in_fused = io->writing = false;
+	io->admitted = io->counted = io->waiting = io->reserves = io->in_fused = io->writing =
+		false;
 	io->n_pins = 0;
 	io->owner = NULL;
 	return io;
 }
 
+static void count_waiting(struct nvme_group *g, const struct nvme_io *io, uint32_t change)
+{
+	uint32_t nsid = le32toh(io->sqe.nsid);
+	_Atomic uint32_t *of_ns = nsid && nsid <= NVME_NAMESPACES_MAX ? &g->waiting[nsid] : NULL;
+
+	for (_Atomic uint32_t *n = g->waiting; n; n = n == of_ns ? NULL : of_ns)
+		atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + change,
+				      memory_order_relaxed);
+}
+
+/* Admin commands are no part of a queue depth, nor is what the group does by itself. */
+void nvme_io_wait(struct nvme_group *g, struct nvme_io *io)
+{
+	if (io->waiting || io->counted || !io->sq || !io->sq->qid)
+		return;
+	io->waiting = true;
+	count_waiting(g, io, 1);
+}
+
+void nvme_io_wait_over(struct nvme_group *g, struct nvme_io *io)
+{
+	if (!io->waiting)
+		return;
+	io->waiting = false;
+	count_waiting(g, io, -1u);
+}
+
 void nvme_io_put(struct nvme_group *g, struct nvme_io *io)
 {
+	if (unlikely(io->waiting))
+		nvme_io_wait_over(g, io);
 	io->where = IO_FREE;
 	io->next = g->free;
 	g->free = io;
@@ -252,10 +282,12 @@ static void settle_slow(struct nvme_group *g, struct nvme_io *io, uint16_t st)
 		break;
 	case NVME_ST_YIELD:
 		nvme_list_add(g, io, IO_YIELD);
+		nvme_io_wait(g, io);
 		break;
 	case NVME_ST_LIMITED:
 		nvme_io_release(g, io);
 		park_limited(g, io);
+		nvme_io_wait(g, io);
 		break;
 	default: /* NVME_ST_RETRY */
 		nvme_io_release(g, io);
@@ -264,6 +296,7 @@ static void settle_slow(struct nvme_group *g, struct nvme_io *io, uint16_t st)
 			break;
 		}
 		nvme_list_add(g, io, IO_RETRY);
+		nvme_io_wait(g, io);
 	}
 }
 

@@ -368,6 +368,12 @@ int nvme_ns_get_stats(struct nvme_subsystem *ss, uint32_t nsid, struct nvme_io_s
 	if (!ns)
 		return -ENOENT;
 	nvme_stats_get(&ns->stats, st);
+	for (unsigned i = 0; i < ns->n_attached; i++) {
+		const struct nvme_ctrl *ctrl = nvme_subsystem_ctrl(ss, ns->attached[i]);
+
+		if (ctrl)
+			st->inflight += nvme_queues_waiting(ctrl->queues, nsid);
+	}
 	return 0;
 }
 

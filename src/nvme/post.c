@@ -172,6 +172,7 @@ void nvme_io_complete(struct nvme_group *g, struct nvme_io *io, uint16_t status)
 	if (unlikely(g->lists[IO_STAGED].head || !nvme_cq_room(&g->cq) || !g->able) ||
 	    unlikely(post(g, io))) {
 		nvme_list_add(g, io, IO_STAGED);
+		nvme_io_wait(g, io);
 		return;
 	}
 	end(g, io);

@@ -90,6 +90,9 @@ struct nvme_queue_counters {
 	bool remote_memory;
 };
 void nvme_queues_counters(const struct nvme_queues *q, struct nvme_queue_counters *c);
+/* I/O commands under way that are not at a backend: they wait for a limit, a gate, memory, the control
+ * thread. Of one namespace, or (0) all. */
+uint64_t nvme_queues_waiting(const struct nvme_queues *q, uint32_t nsid);
 size_t nvme_queues_memory(const struct nvme_queues *q);
 
 #endif

@@ -327,6 +327,17 @@ void nvme_queues_counters(const struct nvme_queues *q, struct nvme_queue_counter
 	c->remote_memory = q->remote;
 }
 
+uint64_t nvme_queues_waiting(const struct nvme_queues *q, uint32_t nsid)
+{
+	uint64_t n = 0;
+
+	if (nsid > NVME_NAMESPACES_MAX)
+		return 0;
+	for (struct nvme_group *g = q->groups; g; g = g->next)
+		n += atomic_load_explicit(&g->waiting[nsid], memory_order_relaxed);
+	return n;
+}
+
 size_t nvme_queues_memory(const struct nvme_queues *q)
 {
 	size_t n = sizeof(*q) + 2 * (q->max_qid + 1) * sizeof(void *) +

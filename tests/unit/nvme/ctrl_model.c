@@ -179,6 +179,12 @@ void nvme_queues_counters(const struct nvme_queues *q, struct nvme_queue_counter
 	*c = (struct nvme_queue_counters){.commands = 7, .admin_commands = 3};
 }
 
+uint64_t nvme_queues_waiting(const struct nvme_queues *q, uint32_t nsid)
+{
+	assert_int_equal(nsid, 0);
+	return mq.waiting;
+}
+
 size_t nvme_queues_memory(const struct nvme_queues *q)
 {
 	return 1000;

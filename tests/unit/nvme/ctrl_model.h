@@ -39,6 +39,7 @@ struct model_queues {
 	struct nvme_enable enable;
 	uint32_t doorbell_off, doorbell_value;
 	unsigned count; /* I/O submission queues */
+	uint64_t waiting;
 	uint16_t qid, cqid, vector;
 	uint32_t size;
 	uint64_t base, shadow, eventidx;

@@ -175,6 +175,93 @@ static void test_parked_commands_end(void **state)
 	model_down();
 }
 
+static uint64_t depth(uint32_t nsid)
+{
+	return nvme_queues_waiting(model.ctrl.queues, nsid);
+}
+
+/* What waits for a limit is under way all the same, on its controller and in its namespace; and it
+ * is not counted twice when a backend has it, nor after its end. */
+static void test_depth_counts_what_waits(void **state)
+{
+	struct nvme_limits lim = {.iops = 1, .iops_burst = 1};
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_io_stats st;
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.backend[1].mode = BACKEND_HOLD;
+	nvme_qos_set(&model.ns[0].qos, &lim);
+	for (unsigned i = 0; i < 20; i++)
+		host_put(1, &sqe);
+	sqe.nsid = 2;
+	host_put(1, &sqe);
+	host_ring(1);
+	wait_for(model.backend[1].pending == 1);
+	assert_in_range(depth(1), 17, 19);
+	assert_int_equal(depth(2), 0);
+	assert_int_equal(depth(0), depth(1));
+	nvme_stats_get(&model.ns[1].stats, &st);
+	assert_int_equal(st.inflight, 1);
+	nvme_qos_set(&model.ns[0].qos, &(struct nvme_limits){0});
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	wait_for(!depth(0) && !depth(1));
+	model.backend[1].release = true;
+	assert_int_equal(host_wait(1, &cqe), 0);
+	wait_for(!depth(0));
+	/* a reset drops them */
+	nvme_qos_set(&model.ctrl.qos, &lim);
+	for (unsigned i = 0; i < 20; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	wait_for(depth(2) >= 18);
+	assert_false(nvme_queues_disable(model.ctrl.queues, NULL));
+	wait_for(!depth(0));
+	model_down();
+}
+
+static void gate_closed(void *opaque)
+{
+}
+
+static uint16_t keep(struct nvme_command *cmd)
+{
+	model.pending[model.n_pending++] = cmd;
+	return NVME_ST_PENDING;
+}
+
+/* So is what the control thread has, or a gate keeps out. Admin commands are not. */
+static void test_depth_counts_all_waits(void **state)
+{
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_sqe resv = {.opcode = nvme_cmd_resv_release, .nsid = 2, .prp1 = DATA_AT};
+	struct nvme_sqe admin = {.opcode = nvme_admin_identify};
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.resv = model.admin = keep;
+	host_put(0, &admin);
+	host_ring(0);
+	wait_for(model.n_pending == 1);
+	assert_int_equal(depth(0), 0);
+	nvme_gate_close(model.ns[0].gate, gate_closed, NULL);
+	host_put(1, &sqe);
+	host_put(1, &resv);
+	host_ring(1);
+	wait_for(model.n_pending == 2 && depth(1) == 1 && depth(2) == 1);
+	assert_int_equal(depth(0), 2);
+	nvme_gate_open(model.ns[0].gate);
+	nvme_command_complete(model.pending[0], 0);
+	nvme_command_complete(model.pending[1], 0);
+	assert_int_equal(host_wait(1, &cqe), 0);
+	assert_int_equal(host_wait(1, &cqe), 0);
+	assert_int_equal(host_wait(0, &cqe), 0);
+	wait_for(!depth(0) && !depth(1) && !depth(2));
+	model.n_pending = 0;
+	model_down();
+}
+
 /* ---- histograms ---- */
 
 static void test_buckets(void **state)
@@ -232,6 +319,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_clock),	    cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_live_change), cmocka_unit_test(test_parked_commands_end),
+		cmocka_unit_test(test_depth_counts_what_waits),
+		cmocka_unit_test(test_depth_counts_all_waits),
 		cmocka_unit_test(test_buckets),	    cmocka_unit_test(test_percentiles),
 	};
 

@@ -160,6 +160,16 @@ static void error_entries(void **state)
 	assert_int_equal(get_le64(model_data + 176), 102);
 }
 
+static void queue_depth(void **state)
+{
+	struct nvme_io_stats st;
+
+	model_io = (struct nvme_io_stats){.inflight = 4};
+	mq.waiting = 3;
+	nvme_ctrl_get_stats(pf, &st);
+	assert_int_equal(st.inflight, 7);
+}
+
 static void smart(void **state)
 {
 	nvme_log_error(pf, 1, 1, NVME_ST_MEDIA(NVME_SC_READ_ERROR), 1, 0);
@@ -413,6 +423,7 @@ int main(void)
 		T(offsets),
 		T(effects),
 		T(error_entries),
+		T(queue_depth),
 		T(smart),
 		T(no_more_than_eight),
 		T(namespace_changed),

@@ -41,6 +41,11 @@ void nvme_event_post(struct nvme_ctrl *ctrl, uint8_t type, uint8_t info, uint8_t
 	model_of(ctrl)->async++;
 }
 
+uint64_t nvme_queues_waiting(const struct nvme_queues *q, uint32_t nsid)
+{
+	return nsid == 1 ? 3 : 0;
+}
+
 void nvme_command_complete(struct nvme_command *cmd, uint16_t status)
 {
 	struct model_cmd *m = container_of(cmd, struct model_cmd, cmd);

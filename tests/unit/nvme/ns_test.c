@@ -361,6 +361,30 @@ static void backend_changes_by_itself(void **state)
 	nvme_ns_backend_resized(ns_of(1), MIB);
 }
 
+/* ---- counters ---- */
+
+/* The model's controllers have three commands each that wait for namespace 1. */
+static void queue_depth(void **state)
+{
+	struct nvme_ctrl *pf = model_pf(PF, VF(0), true);
+	struct nvme_io_stats st;
+
+	model_vf(pf, VF(0));
+	model_memory_ns(1, MIB);
+	model_memory_ns(2, MIB);
+	assert_int_equal(nvme_ns_get_stats(ss, 1, &st), 0);
+	assert_int_equal(st.inflight, 0);
+	model_attach(1, PF);
+	model_attach(1, VF(0));
+	model_attach(1, VF(1)); /* is not there */
+	model_attach(2, PF);
+	assert_int_equal(nvme_ns_get_stats(ss, 1, &st), 0);
+	assert_int_equal(st.inflight, 6);
+	assert_int_equal(nvme_ns_get_stats(ss, 2, &st), 0);
+	assert_int_equal(st.inflight, 0);
+	assert_int_equal(nvme_ns_get_stats(ss, 3, &st), -ENOENT);
+}
+
 /* ---- the end ---- */
 
 static void deleted_with_commands_inside(void **state)
@@ -472,6 +496,7 @@ int main(void)
 		T(grows),
 		T(shrinks),
 		T(backend_changes_by_itself),
+		T(queue_depth),
 		T(deleted_with_commands_inside),
 		T(deleted_while_shrinking),
 		T(destruction_waits),
