@@ -141,15 +141,17 @@ const struct control_command control_commands[] = {
 	},
 	{
 		.verb = "ns resize", .method = "ns.resize", .changes = true,
-		.usage = "DEVICE/nsN [SIZE]",
+		.usage = "DEVICE/nsN [SIZE] [--force]",
 		.summary = "grow or shrink a namespace; guests are told",
 		.examples =
 			"softiov ns resize ssd0/ns1 8G\n"
+			"softiov ns resize ssd0/ns1 2G --force  # smaller: what lies beyond is lost\n"
 			"softiov ns resize ssd0/ns3      # a block device that has grown\n",
 		.params = {
 			{"namespace", CONTROL_NAME, true, "such as ssd0/ns1"},
 			{"size", CONTROL_SIZE, false, "what its backend has by now when left out",
 			 .positional = true},
+			{"force", CONTROL_BOOL, false, "make it smaller, and lose what lies beyond"},
 		},
 	},
 	{

@@ -23,14 +23,17 @@ static int refuse(const char *name, char *why, const char *text)
 int control_ns_show(const struct control_context *ctx, const json_t *params, json_t **result,
 		    char why[CONTROL_WHY_MAX])
 {
+	const char *name = param_string(params, "name");
 	json_t *p = json_pack("{s:s}", "kind", "namespaces");
 	int ret;
 
 	if (!p)
 		return -ENOMEM;
-	if (param_string(params, "name"))
+	if (name)
 		json_object_set(p, "name", json_object_get(params, "name"));
 	ret = control_show(ctx, p, result, why);
+	if (ret == -ENOENT)
+		control_no_such(ctx, name, "namespace", why);
 	json_decref(p);
 	return ret;
 }
@@ -131,8 +134,11 @@ static int check_size(const char *name, const json_t *params, const char *backen
 
 	if (!sized && !json_object_get(params, "size"))
 		return 0;
-	if (size < NVME_NS_SIZE_MIN || size > NVME_NS_SIZE_MAX)
-		return refuse(name, why, "size: give at least one block, such as 4G");
+	if (size < NVME_NS_SIZE_MIN || size > NVME_NS_SIZE_MAX) {
+		snprintf(why, CONTROL_WHY_MAX, "%s: %s: give at least one block, such as 4G", name,
+			 sized ? backend : "size");
+		return -EINVAL;
+	}
 	if (size % cfg->block_size == 0)
 		return 0;
 	snprintf(why, CONTROL_WHY_MAX,
@@ -266,7 +272,9 @@ int control_ns_resize(const struct control_context *ctx, const json_t *params, j
 			"their own");
 	if (!ret && size > NVME_NS_SIZE_MAX)
 		ret = refuse(f.name, why, "size: too large: give one such as 4G");
-	return ret ? ret : softiov_ns_resize(ctx->softiov, f.name, size, why);
+	return ret ? ret
+		   : softiov_ns_resize(ctx->softiov, f.name, size, param_bool(params, "force"),
+				       why);
 }
 
 int control_ns_attach(const struct control_context *ctx, const json_t *params, json_t **result,

@@ -97,7 +97,7 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
 	} else {
 		if (errors)
 			log_lines(errors);
-		log_error("configuration not changed");
+		log_error("the configuration was not taken over");
 	}
 	free(errors);
 	return 0;

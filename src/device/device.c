@@ -11,6 +11,7 @@
 #include "util/log.h"
 
 #define TICK_INTERVAL_US 1000000
+#define PATIENCE_NS	 (2 * NS_PER_S)
 
 static int tick(sd_event_source *source, uint64_t usec, void *opaque)
 {
@@ -75,6 +76,7 @@ int softiov_create(sd_event *event, const struct config *cfg, const char *runtim
 		return why_set(why, -ENOMEM, "out of memory");
 	s->event = sd_event_ref(event);
 	s->workers = cfg->workers;
+	s->patient_until_ns = clock_now_ns() + PATIENCE_NS;
 	snprintf(s->runtime_dir, sizeof(s->runtime_dir), "%s", runtime_dir);
 	r = worker_pool_create(cfg->workers, &s->pool);
 	if (r) {
@@ -93,6 +95,8 @@ int softiov_create(sd_event *event, const struct config *cfg, const char *runtim
 		why_set(why, r, "cannot start a timer: %s", strerror(-r));
 		goto err;
 	}
+	devices_settle(s->devices);
+	s->patient_until_ns = 0;
 	*out = s;
 	return 0;
 err:

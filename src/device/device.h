@@ -35,7 +35,8 @@ struct softiov;
 #define FUNCTION_NAME_MAX (CONFIG_NAME_MAX + 16) /* "ssd0/vf3", "ssd0/ns1" */
 #define WHY_MAX		  256 /* every why[] below: a sentence that names the object and the remedy */
 
-/* Builds everything; nothing is left behind on failure. runtime_dir exists. 0 or -errno. */
+/* Builds everything; nothing is left behind on failure, no file of a disk either. Files that are
+ * locked are waited for a little. runtime_dir exists. 0 or -errno. */
 int softiov_create(sd_event *event, const struct config *cfg, const char *runtime_dir,
 		   struct softiov **out, char why[WHY_MAX]);
 void softiov_destroy(struct softiov *s);
@@ -43,8 +44,8 @@ void softiov_destroy(struct softiov *s);
 /*
  * Applies a new configuration (SIGHUP): policies, num-vfs, added and removed devices and roots are
  * changed live; what cannot be (workers, total-vfs, mtu, queues of a device in use) is refused with
- * the reason and nothing changes. Only when the system has no memory or files left for what passed
- * all checks, the rest is applied nevertheless. Sockets' settings hold for those made afterwards.
+ * the reason and nothing changes. Only when the system has no memory, files or space left for what
+ * passed all checks, the rest is applied nevertheless, and why says so. Sockets' settings hold for those made afterwards.
  * 0 or -errno.
  */
 int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX]);
@@ -129,7 +130,7 @@ int softiov_set_policy(struct softiov *s, const char *function, const struct net
 struct softiov_ns_info {
 	const char *name;   /* "ssd0/ns1" */
 	const char *device; /* "ssd0" */
-	/* The configuration file made it: a reload that has it no longer deletes it. Others, made
+	/* The configuration file made it: a reload that has it no longer ends it. Others, made
 	 * live or by a guest, are left alone. */
 	bool configured;
 	const struct nvme_ns_info *ns;
@@ -148,8 +149,10 @@ int softiov_ns_create(struct softiov *s, const char *device, const struct nvme_n
 		      char why[WHY_MAX]);
 /* -EBUSY while it is attached, unless force. */
 int softiov_ns_delete(struct softiov *s, const char *ns, bool force, char why[WHY_MAX]);
-/* size 0: what the backend has by now (a block device that grew). */
-int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, char why[WHY_MAX]);
+/* size 0: what the backend has by now (a block device that grew). -EPERM: it would become smaller,
+ * and force is false. */
+int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, bool force,
+		      char why[WHY_MAX]);
 /* -EALREADY, -ENOENT: nothing to do; with "all" only when that holds for each function. */
 int softiov_ns_attach(struct softiov *s, const char *ns, const char *target, char why[WHY_MAX]);
 int softiov_ns_detach(struct softiov *s, const char *ns, const char *target, char why[WHY_MAX]);

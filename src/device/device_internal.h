@@ -49,6 +49,9 @@ struct device_ops {
 	int (*init)(struct device *dev, const struct config_device *dc, char why[WHY_MAX]);
 	/* No function is left. Also after a failed init(), or none: then all is zero. */
 	void (*fini)(struct device *dev);
+	/* The start, or the reload, that made the device has succeeded: what it has made on the
+	 * host stays from now on. Before, fini() takes that back. Optional. */
+	void (*settle)(struct device *dev);
 	/* Once a second. Optional. */
 	void (*tick)(struct device *dev);
 
@@ -110,6 +113,9 @@ struct softiov {
 	sd_event_source *tick_timer;
 	char runtime_dir[PATH_MAX];
 	unsigned workers;
+	/* Until then what is locked may yet become free: a daemon that was killed holds its files
+	 * until the kernel has put away its rings. 0: not at the start. */
+	uint64_t patient_until_ns;
 	struct worker_pool *pool;
 	struct device *devices;
 	struct root_entry *roots;
@@ -122,6 +128,8 @@ int why_set(char why[WHY_MAX], int err, const char *fmt, ...) __attribute__((for
 int device_create(struct softiov *s, const struct config *cfg, unsigned index, struct device **out,
 		  char why[WHY_MAX]);
 void device_destroy(struct device *dev);
+/* These, and those after them. */
+void devices_settle(struct device *dev);
 struct device *device_find(struct softiov *s, const char *name);
 int device_set_num_vfs(struct device *dev, uint16_t num, bool force, char why[WHY_MAX]);
 /* Whether it would be refused, under a configuration to come (dc) or now (NULL); changes nothing.

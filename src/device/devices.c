@@ -146,6 +146,14 @@ void device_destroy(struct device *dev)
 	free(dev);
 }
 
+void devices_settle(struct device *dev)
+{
+	for (; dev; dev = dev->next) {
+		if (dev->ops->settle)
+			dev->ops->settle(dev);
+	}
+}
+
 struct device *device_find(struct softiov *s, const char *name)
 {
 	struct device *dev;

@@ -65,6 +65,12 @@ static int endpoint_create(struct function *fn, const struct config_socket *own,
 	return vfu_server_create(s->event, &cfg, fn->pci, &endpoint_ops, fn, &fn->server);
 }
 
+static void no_socket(const struct function *fn, int err, char why[WHY_MAX])
+{
+	why_set(why, err, "%s: cannot make its socket in %s/%s: %s", fn->name,
+		fn->dev->s->runtime_dir, fn->dev->cfg.name, strerror(-err));
+}
+
 static struct function *function_alloc(struct pf *pf, int vf, const char *name)
 {
 	struct device *dev = pf->dev;
@@ -107,8 +113,7 @@ int function_create_pf(struct pf *pf, const char *name, char why[WHY_MAX])
 		pci_pf_set_managed(fn->pci, true);
 		r = endpoint_create(fn, &dev->cfg.socket, name);
 		if (r) {
-			why_set(why, r, "%s: cannot make its socket in %s/%s: %s", fn->name,
-				dev->s->runtime_dir, dev->cfg.name, strerror(-r));
+			no_socket(fn, r, why);
 			goto err_model;
 		}
 	}
@@ -142,7 +147,8 @@ static int function_create_vf(struct pf *pf, unsigned index)
 	pci_pf_add_vf(pf->fn->pci, fn->pci);
 	r = endpoint_create(fn, &dev->vf_sockets[vf], name);
 	if (r) {
-		log_error("%s: %s", fn->name, strerror(-r));
+		no_socket(fn, r, dev->vf_why);
+		log_error("%s", dev->vf_why);
 		goto err_vf;
 	}
 	dev->vfs[vf] = fn;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Namespaces by name, changed live. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,7 +296,6 @@ int softiov_ns_create(struct softiov *s, const char *device, const struct nvme_n
 {
 	struct nvme_device *nd = find_nvme(s, device, why);
 	struct target unused;
-	char ignored[WHY_MAX];
 	uint32_t nsid = 0;
 	int r = nd ? 0 : device_find(s, device) ? -ENOTSUP : -ENOENT;
 
@@ -309,7 +309,7 @@ int softiov_ns_create(struct softiov *s, const char *device, const struct nvme_n
 		return say(device, r, why);
 	r = attach_targets(nd, nsid, targets, n_targets, why);
 	if (r) {
-		nvme_ns_delete(nd->subsystem, nsid, true, ignored, sizeof(ignored));
+		nvme_ns_withdraw(nd->subsystem, nsid, true);
 		return say(device, r, why);
 	}
 	snprintf(name, FUNCTION_NAME_MAX, "%s/ns%u", device, nsid);
@@ -352,14 +352,23 @@ int softiov_ns_delete(struct softiov *s, const char *ns, bool force, char why[WH
 	return say(ns, r, why);
 }
 
-int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, char why[WHY_MAX])
+int softiov_ns_resize(struct softiov *s, const char *ns, uint64_t size, bool force,
+		      char why[WHY_MAX])
 {
 	struct nvme_device *nd = NULL;
+	struct nvme_ns_info info;
 	uint32_t nsid = 0;
 	int r = find_ns(s, ns, &nd, &nsid, why);
 
+	if (!r)
+		r = nvme_ns_get_info(nd->subsystem, nsid, &info);
 	if (r)
 		return r;
+	if (size && size < info.size && !force)
+		return why_set(why, -EPERM,
+			       "%s has %" PRIu64 " bytes; with %" PRIu64
+			       " what lies beyond is lost for good: say --force if that is meant",
+			       ns, info.size, size);
 	why[0] = '\0';
 	return say(ns, nvme_ns_resize(nd->subsystem, nsid, size, why, WHY_MAX), why);
 }

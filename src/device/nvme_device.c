@@ -155,13 +155,23 @@ static void nvme_fini(struct device *dev)
 {
 	struct nvme_device *nd = nvme_device(dev);
 
-	while (nd->records)
-		nvme_record_forget(nd, nd->records);
+	while (nd->records) {
+		if (nd->records->fresh)
+			nvme_record_drop(nd, nd->records, true);
+		else
+			nvme_record_forget(nd, nd->records);
+	}
 	if (nd->subsystem)
 		nvme_subsystem_destroy(nd->subsystem);
 	free(nd->vf_queues);
 	free(nd->vf_limits);
 	free(nd->vf_limited);
+}
+
+static void nvme_settle(struct device *dev)
+{
+	for (struct nvme_record *rec = nvme_device(dev)->records; rec; rec = rec->next)
+		rec->fresh = false;
 }
 
 static void fill_pf(struct function *fn, struct nvme_ctrl_config *cfg)
@@ -286,6 +296,7 @@ const struct device_ops nvme_ops = {
 	.function_size = sizeof(struct nvme_function),
 	.init = nvme_init,
 	.fini = nvme_fini,
+	.settle = nvme_settle,
 	.function_create = nvme_function_create,
 	.function_destroy = nvme_function_destroy,
 	.device_info = nvme_device_info,

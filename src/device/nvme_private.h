@@ -16,8 +16,9 @@ struct nvme_function {
  * delete namespaces. */
 struct nvme_record {
 	struct nvme_record *next;
+	uint64_t id;		     /* nvme_ns_info.id */
 	struct config_namespace cfg; /* as the file has it; attach_vfs is a copy */
-	bool fresh;		     /* made by the reload that is under way */
+	bool fresh;		     /* made by the start or reload that is under way */
 };
 
 struct nvme_device {
@@ -54,6 +55,9 @@ int nvme_set_vf_limits(struct nvme_device *nd, unsigned vf, const struct nvme_li
 /* Makes the namespace and its record, attached to nobody. */
 int nvme_record_create(struct nvme_device *nd, const struct config_namespace *cn,
 		       struct nvme_record **out, char why[WHY_MAX]);
+/* The namespace too, if it is there still. Its data stays, in the pool as well; undo: what making
+ * it has made goes (nvme_ns_withdraw()). */
+void nvme_record_drop(struct nvme_device *nd, struct nvme_record *rec, bool undo);
 /* The record only. */
 void nvme_record_forget(struct nvme_device *nd, struct nvme_record *rec);
 struct nvme_record *nvme_record_find(const struct nvme_device *nd, uint32_t nsid);

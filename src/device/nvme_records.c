@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "device/nvme_private.h"
+#include "util/clock.h"
+
+#define LOCK_NAP_NS (20 * NS_PER_MS)
 
 struct nvme_record *nvme_record_find(const struct nvme_device *nd, uint32_t nsid)
 {
@@ -21,14 +25,8 @@ struct nvme_record *nvme_record_find(const struct nvme_device *nd, uint32_t nsid
 bool nvme_record_alive(const struct nvme_device *nd, const struct nvme_record *rec,
 		       struct nvme_ns_info *info)
 {
-	const struct block_config *now, *own = &rec->cfg.backend;
-
-	if (nvme_ns_get_info(nd->subsystem, rec->cfg.nsid, info))
-		return false;
 	/* Somebody may have deleted it and made another one since. */
-	now = info->backend;
-	return info->from_pool == rec->cfg.from_pool &&
-	       (info->from_pool || (now->type == own->type && !strcmp(now->target, own->target)));
+	return !nvme_ns_get_info(nd->subsystem, rec->cfg.nsid, info) && info->id == rec->id;
 }
 
 static int copy_config(struct config_namespace *to, const struct config_namespace *from)
@@ -54,6 +52,22 @@ static void insert(struct nvme_device *nd, struct nvme_record *rec)
 	*p = rec;
 }
 
+static int make_namespace(struct nvme_device *nd, const struct nvme_ns_config *cfg,
+			  char why[WHY_MAX])
+{
+	const struct timespec nap = {.tv_nsec = LOCK_NAP_NS};
+	uint32_t nsid;
+	int r;
+
+	for (;;) {
+		why[0] = '\0';
+		r = nvme_ns_create(nd->subsystem, cfg, &nsid, why, WHY_MAX);
+		if (r != -EBUSY || clock_now_ns() >= nd->dev.s->patient_until_ns)
+			return r;
+		nanosleep(&nap, NULL);
+	}
+}
+
 int nvme_record_create(struct nvme_device *nd, const struct config_namespace *cn,
 		       struct nvme_record **out, char why[WHY_MAX])
 {
@@ -67,15 +81,14 @@ int nvme_record_create(struct nvme_device *nd, const struct config_namespace *cn
 		.limits = cn->limits,
 	};
 	struct nvme_record *rec = calloc(1, sizeof(*rec));
-	uint32_t nsid;
+	struct nvme_ns_info info;
 	int r;
 
 	if (!rec || copy_config(&rec->cfg, cn)) {
 		free(rec);
 		return why_set(why, -ENOMEM, "%s: out of memory", nd->dev.cfg.name);
 	}
-	why[0] = '\0';
-	r = nvme_ns_create(nd->subsystem, &cfg, &nsid, why, WHY_MAX);
+	r = make_namespace(nd, &cfg, why);
 	if (r) {
 		if (!why[0])
 			why_set(why, r, "%s/ns%u: %s", nd->dev.cfg.name, cn->nsid, strerror(-r));
@@ -83,6 +96,9 @@ int nvme_record_create(struct nvme_device *nd, const struct config_namespace *cn
 		free(rec);
 		return r;
 	}
+	nvme_ns_get_info(nd->subsystem, cn->nsid, &info);
+	rec->id = info.id;
+	rec->fresh = true;
 	insert(nd, rec);
 	*out = rec;
 	return 0;
@@ -97,6 +113,15 @@ void nvme_record_forget(struct nvme_device *nd, struct nvme_record *rec)
 	*p = rec->next;
 	free(rec->cfg.attach_vfs);
 	free(rec);
+}
+
+void nvme_record_drop(struct nvme_device *nd, struct nvme_record *rec, bool undo)
+{
+	struct nvme_ns_info info;
+
+	if (nvme_record_alive(nd, rec, &info))
+		nvme_ns_withdraw(nd->subsystem, rec->cfg.nsid, undo);
+	nvme_record_forget(nd, rec);
 }
 
 int nvme_record_update(struct nvme_record *rec, const struct config_namespace *cn)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "device/nvme_private.h"
-#include "util/log.h"
 
 static bool same_pool(const struct nvme_pool_config *a, const struct nvme_pool_config *b)
 {
@@ -109,11 +108,12 @@ static int check_size(const struct nvme_device *nd, const struct config_namespac
 			       "running; restart the daemon",
 			       nd->dev.cfg.name, cn->nsid);
 	if (cn->backend.size && cn->backend.size < info->size)
-		return why_set(why, -EBUSY,
-			       "%s/ns%u: a reload does not shrink it from %" PRIu64 " to %" PRIu64
-			       " bytes, what lies there would be lost; use `softiov ns resize`, or "
-			       "give its size in the file",
-			       nd->dev.cfg.name, cn->nsid, info->size, cn->backend.size);
+		return why_set(
+			why, -EBUSY,
+			"%s/ns%u: a reload does not shrink it from %" PRIu64 " to %" PRIu64
+			" bytes, what lies there would be lost; use `softiov ns resize --force`, "
+			"or give its size in the file",
+			nd->dev.cfg.name, cn->nsid, info->size, cn->backend.size);
 	return 0;
 }
 
@@ -141,6 +141,36 @@ static int check_namespace(const struct nvme_device *nd, const struct config_nam
 			       "delete it first: `softiov ns delete %s/ns%u`",
 			       nd->dev.cfg.name, cn->nsid, what, nd->dev.cfg.name, cn->nsid);
 	return check_size(nd, &rec->cfg, cn, &info, why);
+}
+
+/* What is made is made before what goes gives anything back. */
+static int check_pool(const struct nvme_device *nd, const struct config_device *dc,
+		      char why[WHY_MAX])
+{
+	struct nvme_subsystem_info ss;
+	uint64_t need = 0, left;
+
+	for (unsigned i = 0; i < dc->nvme.n_namespaces; i++) {
+		const struct config_namespace *cn = &dc->nvme.namespaces[i];
+		struct nvme_record *rec = nvme_record_find(nd, cn->nsid);
+		struct nvme_ns_info info = {.size = 0};
+
+		if (!cn->from_pool)
+			continue;
+		if (rec && !nvme_record_alive(nd, rec, &info))
+			info.size = 0;
+		need += cn->backend.size > info.size ? cn->backend.size - info.size : 0;
+	}
+	nvme_subsystem_get_info(nd->subsystem, &ss);
+	left = dc->nvme.ns_pool.capacity > ss.pool_used ? dc->nvme.ns_pool.capacity - ss.pool_used
+							: 0;
+	if (need <= left)
+		return 0;
+	return why_set(why, -ENOSPC,
+		       "%s: its namespaces need %" PRIu64
+		       " bytes more of the pool, which has %" PRIu64
+		       " left; raise its capacity, or delete a namespace first",
+		       dc->name, need, left);
 }
 
 static const struct function *function_of(const struct device *dev, uint16_t cntlid)
@@ -194,6 +224,8 @@ int nvme_check_reload(struct device *dev, const struct config_device *dc, char w
 
 	for (unsigned i = 0; !r && i < dc->nvme.n_namespaces; i++)
 		r = check_namespace(nd, &dc->nvme.namespaces[i], why);
+	if (!r)
+		r = check_pool(nd, dc, why);
 	for (struct nvme_record *rec = nd->records; !r && rec; rec = rec->next) {
 		if (!find_namespace(dc, rec->cfg.nsid))
 			r = check_gone(nd, rec, why);
@@ -222,36 +254,19 @@ int nvme_prepare_reload(struct device *dev, const struct config_device *dc, char
 		r = nvme_record_create(nd, cn, &rec, why);
 		if (r)
 			return r;
-		rec->fresh = true;
 	}
 	return 0;
-}
-
-/* Deletes the namespace, if it is there, and forgets the record. */
-static int drop(struct nvme_device *nd, struct nvme_record *rec, char why[WHY_MAX])
-{
-	struct nvme_ns_info info;
-	int r = 0;
-
-	why[0] = '\0';
-	if (nvme_record_alive(nd, rec, &info))
-		r = nvme_ns_delete(nd->subsystem, rec->cfg.nsid, true, why, WHY_MAX);
-	if (r && !why[0])
-		why_set(why, r, "%s/ns%u: %s", nd->dev.cfg.name, rec->cfg.nsid, strerror(-r));
-	nvme_record_forget(nd, rec);
-	return r;
 }
 
 void nvme_undo_reload(struct device *dev)
 {
 	struct nvme_device *nd = nvme_device(dev);
 	struct nvme_record *next;
-	char why[WHY_MAX];
 
 	for (struct nvme_record *rec = nd->records; rec; rec = next) {
 		next = rec->next;
-		if (rec->fresh && drop(nd, rec, why))
-			log_warn("%s", why);
+		if (rec->fresh)
+			nvme_record_drop(nd, rec, true);
 	}
 	nvme_subsystem_set_pool_capacity(nd->subsystem, dev->cfg.nvme.ns_pool.capacity);
 }
@@ -304,11 +319,13 @@ static int apply_namespaces(struct nvme_device *nd, const struct config_device *
 
 	for (struct nvme_record *rec = nd->records; rec; rec = next) {
 		const struct config_namespace *cn = find_namespace(dc, rec->cfg.nsid);
-		char *say = r ? other : why;
-		int err;
+		int err = 0;
 
 		next = rec->next;
-		err = cn ? apply_namespace(nd, rec, cn, say) : drop(nd, rec, say);
+		if (cn)
+			err = apply_namespace(nd, rec, cn, r ? other : why);
+		else
+			nvme_record_drop(nd, rec, false);
 		if (!r)
 			r = err;
 	}

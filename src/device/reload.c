@@ -88,17 +88,28 @@ static int check_kept(struct device *dev, const struct config *cfg, const struct
 	return r;
 }
 
+static int in_use(const struct device *dev, const struct function *fn, char why[WHY_MAX])
+{
+	if (fn->pf->in_root)
+		return why_set(why, -EBUSY,
+			       "%s: cannot be removed, %s is in use in root %s; `softiov root "
+			       "unplug %s %s` first",
+			       dev->cfg.name, fn->name, fn->pf->root, fn->pf->root, dev->cfg.name);
+	return why_set(why, -EBUSY,
+		       "%s: cannot be removed, %s is attached; detach it there first, or "
+		       "`softiov disconnect %s`",
+		       dev->cfg.name, fn->name, fn->name);
+}
+
 static int check_removed(struct device *dev, char why[WHY_MAX])
 {
 	for (unsigned i = 0; i < dev->n_pfs; i++) {
 		if (function_attached(dev->pfs[i].fn))
-			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
-				       dev->cfg.name, dev->pfs[i].fn->name);
+			return in_use(dev, dev->pfs[i].fn, why);
 	}
 	for (unsigned i = 0; i < dev->cfg.total_vfs; i++) {
 		if (dev->vfs[i] && function_attached(dev->vfs[i]))
-			return why_set(why, -EBUSY, "%s: cannot be removed, %s is attached",
-				       dev->cfg.name, dev->vfs[i]->name);
+			return in_use(dev, dev->vfs[i], why);
 	}
 	return 0;
 }
@@ -178,15 +189,16 @@ static void remove_gone(struct softiov *s, const struct config *cfg)
 
 static int apply_kept(struct device *dev, const struct config_device *dc, char why[WHY_MAX])
 {
-	int r;
+	char other[WHY_MAX];
+	int r, err = 0;
 
 	dev->cfg.socket = dc->socket; /* for VFs that come from now on */
 	for (unsigned i = 0; i < dc->n_vfs; i++)
 		dev->vf_sockets[dc->vfs[i].index] = dc->vfs[i].socket;
 	r = dev->ops->apply_reload(dev, dc, why);
-	if (!r && resizes(dev, dc))
-		r = device_set_num_vfs(dev, dc->num_vfs, false, why);
-	return r;
+	if (resizes(dev, dc))
+		err = device_set_num_vfs(dev, dc->num_vfs, false, r ? other : why);
+	return r ? r : err;
 }
 
 /* A new device's PFs: those of new roots come with these, those of others are hot-plugged. */
@@ -246,8 +258,10 @@ static int add_new(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 		if (dev->cfg.num_vfs > 0)
 			r = device_set_num_vfs(dev, dev->cfg.num_vfs, true, why);
 	}
-	if (!r)
+	if (!r) {
+		devices_settle(added);
 		return 0;
+	}
 	while (*roots)
 		roots_destroy(s, *roots);
 	while (*devices) {
@@ -261,6 +275,7 @@ static int add_new(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 
 int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX])
 {
+	char say[WHY_MAX] = "";
 	int r = check(s, cfg, why);
 
 	if (r)
@@ -276,10 +291,10 @@ int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 	/* What fails here is for want of memory or files; the other devices still get theirs. */
 	for (struct device *dev = s->devices; dev; dev = dev->next) {
 		char other[WHY_MAX];
-		int err = apply_kept(dev, find_device(cfg, dev->cfg.name), r ? other : why);
+		int err = apply_kept(dev, find_device(cfg, dev->cfg.name), r ? other : say);
 
 		if (!r)
 			r = err;
 	}
-	return r;
+	return r ? why_set(why, r, "applied, but for this: %.220s", say) : 0;
 }

@@ -42,11 +42,16 @@ static int choose_nsid(const struct nvme_subsystem *ss, const struct nvme_ns_con
 		return -EBUSY;
 	}
 	if (*nsid > ss->nn) {
-		snprintf(why, why_len, "%s/ns%u: namespace identifiers go from 1 to %u here",
+		snprintf(why, why_len,
+			 "%s/ns%u: namespace identifiers go from 1 to %u here: give a lower one, "
+			 "or raise max-namespaces and start the daemon again",
 			 ss->name, *nsid, ss->nn);
 		return -ERANGE;
 	}
-	return ss->ns[*nsid - 1] ? fail(why, why_len, -EEXIST, ss, *nsid, "exists already") : 0;
+	if (!ss->ns[*nsid - 1])
+		return 0;
+	return fail(why, why_len, -EEXIST, ss, *nsid,
+		    "exists already: give another number, or none for the lowest free");
 }
 
 /* Stable, and not from what the disk holds: a copy of it is another disk. */
@@ -180,7 +185,10 @@ void nvme_ns_free(struct nvme_ns *ns)
 	nvme_gate_destroy(ns->gate);
 	if (ns->backend && ns->from_pool && ns->subsystem)
 		nvme_pool_give(&ns->subsystem->ns_pool, block_size(ns->backend));
-	block_close(ns->backend);
+	if (ns->admin->undo)
+		block_undo(ns->backend);
+	else
+		block_close(ns->backend);
 	nvme_stats_fini(&ns->stats);
 	free(ns->attached);
 	free(ns->admin);
@@ -202,9 +210,11 @@ int nvme_ns_make(struct nvme_subsystem *ss, const struct nvme_ns_config *cfg,
 		return fail(why, why_len, -ENOMEM, ss, *nsid, "out of memory");
 	r = build(ns, cfg, why, why_len);
 	if (r) {
+		ns->admin->undo = true;
 		nvme_ns_free(ns);
 		return r;
 	}
+	ns->admin->id = ++ss->made;
 	ns->owner = extra->owner;
 	ns->admin->keep_private = extra->by_guest && !extra->shared;
 	ns->admin->shown_shared = extra->by_guest && extra->shared;
@@ -405,6 +415,7 @@ static void fill_info(const struct nvme_ns *ns, struct nvme_ns_info *out)
 {
 	*out = (struct nvme_ns_info){
 		.nsid = ns->nsid,
+		.id = ns->admin->id,
 		.size = atomic_load(&ns->blocks) << ns->block_shift,
 		.allocated = block_allocated(ns->backend),
 		.block_size = 1u << ns->block_shift,

@@ -243,6 +243,16 @@ int nvme_ns_delete(struct nvme_subsystem *ss, uint32_t nsid, bool force, char *w
 	return 0;
 }
 
+void nvme_ns_withdraw(struct nvme_subsystem *ss, uint32_t nsid, bool undo)
+{
+	struct nvme_ns *ns = nvme_subsystem_ns(ss, nsid);
+
+	if (!ns)
+		return;
+	ns->admin->undo = undo;
+	nvme_ns_end(ns, NULL, NULL);
+}
+
 /* What the mailbox would bring, which is not read here: its other letters are for a world that is
  * being taken down. True if the namespace may have gone. */
 static bool look(struct nvme_ns *ns)

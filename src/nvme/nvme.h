@@ -39,7 +39,7 @@
 struct nvme_subsystem;
 struct nvme_ctrl;
 
-/* What may be done in a second; 0: no limit. See docs/nvme.md for what counts as what. */
+/* What may be done in a second; 0: no limit. See docs/config.md for what counts as what. */
 struct nvme_limits {
 	uint64_t iops, iops_burst;	     /* commands */
 	uint64_t bandwidth, bandwidth_burst; /* bytes */
@@ -86,6 +86,9 @@ int nvme_ns_create(struct nvme_subsystem *ss, const struct nvme_ns_config *cfg, 
 /* -EBUSY while it is attached, unless force: it then vanishes from its controllers. What is under
  * way in it is ended first, in the background; its backend is closed then. A file stays, but for one of the pool. */
 int nvme_ns_delete(struct nvme_subsystem *ss, uint32_t nsid, bool force, char *why, size_t why_len);
+/* The same, from whoever has it, but what is kept in the pool stays there too. undo: it was made by
+ * mistake, and nobody has used it: a file that this has made, or made larger, is as it was before. */
+void nvme_ns_withdraw(struct nvme_subsystem *ss, uint32_t nsid, bool undo);
 int nvme_ns_resize(struct nvme_subsystem *ss, uint32_t nsid, uint64_t size, char *why,
 		   size_t why_len);
 /* By CNTLID, whether that controller exists now or not; it has the namespace whenever it does. 0,
@@ -111,6 +114,7 @@ struct nvme_io_stats {
 
 struct nvme_ns_info {
 	uint32_t nsid;
+	uint64_t id; /* its own for ever: another that comes to have its NSID has another */
 	uint64_t size, allocated; /* bytes */
 	uint32_t block_size;
 	const struct block_config *backend;

@@ -39,6 +39,7 @@ struct nvme_subsystem {
 	struct nvme_ss_ctrl **ctrls; /* by CNTLID, ascending */
 	struct nvme_ns *ns[NVME_NAMESPACES_MAX];
 	struct nvme_ns *ending; /* deleted, but somebody is still inside */
+	uint64_t made;		/* namespaces since the start */
 };
 
 enum nvme_ns_busy {
@@ -50,8 +51,10 @@ enum nvme_ns_busy {
 
 /* What only the control thread knows of a namespace. */
 struct nvme_ns_admin {
+	uint64_t id; /* counted */
 	char uuid[NVME_UUID_SIZE];
 	enum nvme_ns_busy busy;
+	bool undo;		  /* at its end: as if it had never been opened */
 	bool keep_private;	  /* a guest made it so: to be attached to one controller */
 	bool shown_shared;	  /* a guest made it so, whoever has it */
 	struct nvme_erase *erase; /* of a format */

@@ -11,10 +11,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -359,7 +362,7 @@ static void reload_leaves_alone_what_was_made_live(void **state)
 	assert_string_equal(name, "ssd0/ns4");
 	assert_int_equal(
 		softiov_ns_set_limits(s, "ssd0/ns1", &(struct nvme_limits){.iops = 7}, why), 0);
-	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 5 * MIB, why), 0);
+	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 5 * MIB, false, why), 0);
 	reload(&c);
 	HOLDERS("ssd0/ns4", " ssd0/pf ssd0/vf0");
 	assert_false(look("ssd0/ns4").configured);
@@ -420,6 +423,197 @@ static void refused_reload_changes_nothing(void **state)
 	next.dev[0] = c.dev[0];
 	next.dev[0].type = DEVICE_ETHERNET;
 	refused(&next, -EBUSY, "type");
+}
+
+/* A file in the directory of this test. */
+static const char *file_of(const char *name)
+{
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static struct config_namespace *add_file(struct setup *c, uint32_t nsid, const char *name)
+{
+	struct config_namespace *ns = add_ns(c, nsid, BLOCK_FILE, MIB);
+
+	snprintf(ns->backend.target, PATH_MAX, "%s", file_of(name));
+	return ns;
+}
+
+static void make_file(const char *name, off_t size)
+{
+	FILE *f = fopen(file_of(name), "w");
+
+	assert_non_null(f);
+	assert_int_equal(ftruncate(fileno(f), size), 0);
+	fclose(f);
+}
+
+static void is_there(const char *name, off_t size)
+{
+	struct stat st;
+
+	assert_int_equal(stat(file_of(name), &st), 0);
+	assert_int_equal(st.st_size, size);
+}
+
+static void is_gone(const char *name)
+{
+	assert_int_equal(access(file_of(name), F_OK), -1);
+}
+
+static void what_is_refused_leaves_no_files(void **state)
+{
+	struct setup c, next;
+	struct nvme_ns_config live = {.backend = {.type = BLOCK_FILE, .size = MIB},
+				      .uuid = "00112233-4455-6677-8899-aabbccddeeff"};
+	char name[FUNCTION_NAME_MAX];
+
+	/* a start */
+	make_file("had.img", 4096);
+	setup_init(&c);
+	add_file(&c, 1, "new.img");
+	add_file(&c, 2, "had.img");
+	add_file(&c, 3, "missing/disk.img");
+	assert_int_equal(softiov_create(event, &c.cfg, dir, &s, why), -ENOENT);
+	is_gone("new.img");
+	is_there("had.img", 4096);
+
+	/* a reload, for a device that stays and for one that is new */
+	setup_init(&c);
+	add_ns(&c, 1, BLOCK_NULL, MIB);
+	start(&c);
+	setup_init(&next);
+	add_ns(&next, 1, BLOCK_NULL, MIB);
+	add_file(&next, 2, "new.img");
+	add_file(&next, 3, "had.img");
+	next.cfg.n_devices = 2;
+	next.dev[1] = next.dev[0];
+	snprintf(next.dev[1].name, sizeof(next.dev[1].name), "ssd1");
+	next.dev[1].nvme.namespaces = &next.ns[4];
+	next.dev[1].nvme.n_namespaces = 2;
+	next.ns[4] = next.ns[1];
+	next.ns[5] = next.ns[2];
+	snprintf(next.ns[4].backend.target, PATH_MAX, "%s", file_of("other.img"));
+	snprintf(next.ns[5].backend.target, PATH_MAX, "%s", file_of("missing/disk.img"));
+	refused(&next, -ENOENT, "folder");
+	is_gone("new.img");
+	is_gone("other.img");
+	is_there("had.img", 4096);
+	/* What is applied stays. */
+	next.cfg.n_devices = 1;
+	reload(&next);
+	is_there("new.img", MIB);
+	is_there("had.img", MIB);
+
+	/* a command */
+	snprintf(live.backend.target, PATH_MAX, "%s", file_of("live.img"));
+	assert_int_equal(softiov_ns_create(s, "ssd0", &live, NULL, 0, name, why), 0);
+	snprintf(live.backend.target, PATH_MAX, "%s", file_of("twin.img"));
+	assert_int_equal(softiov_ns_create(s, "ssd0", &live, NULL, 0, name, why), -EEXIST);
+	is_there("live.img", MIB);
+	is_gone("twin.img");
+	unlink(file_of("new.img"));
+	unlink(file_of("had.img"));
+	unlink(file_of("live.img"));
+}
+
+static void a_reload_deletes_no_data_of_the_pool(void **state)
+{
+	struct setup c, next;
+
+	setup_init(&c);
+	c.dev[0].nvme.ns_pool.kind = NVME_POOL_DIRECTORY;
+	snprintf(c.dev[0].nvme.ns_pool.directory, PATH_MAX, "%s", dir);
+	add_ns(&c, 1, BLOCK_FILE, MIB)->from_pool = true;
+	start(&c);
+	next = c;
+	next.cfg.devices = next.dev;
+	next.dev[0].nvme.namespaces = next.ns;
+	next.dev[0].nvme.n_namespaces = 0;
+	reload(&next);
+	assert_false(look("ssd0/ns1").found);
+	is_there("ssd0-ns1.img", MIB);
+	/* A refused one, which had opened it, does not either. */
+	next.dev[0].nvme.n_namespaces = 1;
+	add_file(&next, 2, "missing/disk.img");
+	refused(&next, -ENOENT, "folder");
+	is_there("ssd0-ns1.img", MIB);
+	reload(&c);
+	assert_true(look("ssd0/ns1").configured);
+	/* More than the pool has is refused before anything is done. */
+	next = c;
+	next.cfg.devices = next.dev;
+	next.dev[0].nvme.namespaces = next.ns;
+	next.ns[0].backend.size = 17 * MIB;
+	refused(&next, -ENOSPC, "pool");
+	assert_int_equal(look("ssd0/ns1").size, MIB);
+	assert_int_equal(softiov_ns_delete(s, "ssd0/ns1", false, why), 0);
+	is_gone("ssd0-ns1.img");
+}
+
+/* Another namespace with the NSID of one of the file's is not the file's. */
+static void a_namesake_is_left_alone(void **state)
+{
+	struct setup c;
+	struct nvme_ns_config live = {.nsid = 1, .from_pool = true, .backend = {.size = MIB}};
+	char name[FUNCTION_NAME_MAX];
+
+	setup_init(&c);
+	add_ns(&c, 1, BLOCK_FILE, MIB)->from_pool = true;
+	start(&c);
+	assert_true(look("ssd0/ns1").configured);
+	assert_int_equal(softiov_ns_delete(s, "ssd0/ns1", false, why), 0);
+	assert_int_equal(softiov_ns_create(s, "ssd0", &live, NULL, 0, name, why), 0);
+	assert_false(look("ssd0/ns1").configured);
+	refused(&c, -EEXIST, "ssd0/ns1");
+	c.dev[0].nvme.n_namespaces = 0;
+	reload(&c);
+	assert_true(look("ssd0/ns1").found);
+}
+
+static void shrinking_wants_force(void **state)
+{
+	struct setup c;
+
+	setup_init(&c);
+	add_ns(&c, 1, BLOCK_MEMORY, 4 * MIB);
+	start(&c);
+	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 2 * MIB, false, why), -EPERM);
+	assert_non_null(strstr(why, "--force"));
+	assert_int_equal(look("ssd0/ns1").size, 4 * MIB);
+	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 4 * MIB, false, why), 0);
+	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 5 * MIB, false, why), 0);
+	assert_int_equal(softiov_ns_resize(s, "ssd0/ns1", 2 * MIB, true, why), 0);
+	assert_int_equal(look("ssd0/ns1").size, 2 * MIB);
+}
+
+/* A daemon that was killed holds its files for a moment yet. */
+static void *let_go(void *fd)
+{
+	usleep(800000);
+	close((int)(intptr_t)fd);
+	return NULL;
+}
+
+static void a_start_waits_for_a_dying_daemon(void **state)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct setup c;
+	pthread_t thread;
+	int fd;
+
+	make_file("had.img", MIB);
+	fd = open(file_of("had.img"), O_RDWR | O_CLOEXEC);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	assert_int_equal(pthread_create(&thread, NULL, let_go, (void *)(intptr_t)fd), 0);
+	setup_init(&c);
+	add_file(&c, 1, "had.img");
+	start(&c);
+	pthread_join(thread, NULL);
+	unlink(file_of("had.img"));
 }
 
 static int client_of(const char *function)
@@ -546,6 +740,11 @@ int main(void)
 		cmocka_unit_test_teardown(reload_changes_namespaces, end_test),
 		cmocka_unit_test_teardown(reload_leaves_alone_what_was_made_live, end_test),
 		cmocka_unit_test_teardown(refused_reload_changes_nothing, end_test),
+		cmocka_unit_test_teardown(what_is_refused_leaves_no_files, end_test),
+		cmocka_unit_test_teardown(a_reload_deletes_no_data_of_the_pool, end_test),
+		cmocka_unit_test_teardown(a_namesake_is_left_alone, end_test),
+		cmocka_unit_test_teardown(shrinking_wants_force, end_test),
+		cmocka_unit_test_teardown(a_start_waits_for_a_dying_daemon, end_test),
 		cmocka_unit_test_teardown(reload_takes_no_disk_from_a_vm, end_test),
 		cmocka_unit_test_teardown(vf_limits_outlive_the_vf, end_test),
 		cmocka_unit_test_teardown(says_what_was_meant, end_test),
