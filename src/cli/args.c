@@ -181,9 +181,23 @@ static int set_value(json_t *params, const struct control_param *p, const char *
 	return json_object_set_new(params, p->name, value_of(p, word)) ? -EINVAL : 0;
 }
 
-static int unknown_word(const struct control_command *cmd, const char *word, char *why,
-			size_t why_len)
+/* A name that was left out: the setting after it was taken for it. NULL: it was not. */
+static const struct control_param *missing_name(const struct control_command *cmd,
+						const json_t *params)
 {
+	for (const struct control_param *p = cmd->params; p->name; p++) {
+		const char *given = json_string_value(json_object_get(params, p->name));
+
+		if (p->type == CONTROL_NAME && p->required && given && find_setting(cmd, given))
+			return p;
+	}
+	return NULL;
+}
+
+static int unknown_word(const struct control_command *cmd, const json_t *params, const char *word,
+			char *why, size_t why_len)
+{
+	const struct control_param *missing = missing_name(cmd, params);
 	const char *names[CONTROL_PARAMS_MAX];
 	const char *near;
 	unsigned n = 0;
@@ -192,7 +206,9 @@ static int unknown_word(const struct control_command *cmd, const char *word, cha
 		if (p->type != CONTROL_NAME)
 			names[n++] = control_word(p);
 	near = text_nearest(word + strspn(word, "-"), names, n);
-	if (near)
+	if (missing)
+		snprintf(why, why_len, "%s is missing: %s", missing->name, missing->help);
+	else if (near)
 		snprintf(why, why_len, "\"%.60s\" is unknown here: did you mean \"%s%s\"?", word,
 			 word[0] == '-' ? "--" : "", near);
 	else
@@ -219,7 +235,10 @@ static int take_word(const struct control_command *cmd, json_t *params, int argc
 	if (p && p->type == CONTROL_BOOL && word[0] == '-')
 		return json_object_set_new(params, p->name, json_true()) ? -EINVAL : 1;
 	if (p && argc < 2) {
-		snprintf(why, why_len, "%s needs a value: %s", word, p->help);
+		if (p->type == CONTROL_BOOL && strstr(cmd->usage, "--"))
+			snprintf(why, why_len, "write --%s: %s", word, p->help);
+		else
+			snprintf(why, why_len, "%s needs a value: %s", word, p->help);
 		return -EINVAL;
 	}
 	if (p)
@@ -232,7 +251,7 @@ static int take_word(const struct control_command *cmd, json_t *params, int argc
 	p = word[0] == '-' ? NULL : next_name(cmd, params, false);
 	if (p)
 		return set_value(params, p, word) ? -EINVAL : 1;
-	return unknown_word(cmd, word, why, why_len);
+	return unknown_word(cmd, params, word, why, why_len);
 }
 
 json_t *cli_params(const struct control_command *cmd, int argc, char **argv, char *why,

@@ -74,24 +74,6 @@ int verb_version(struct cli *cli, int argc, char **argv)
 	return ret;
 }
 
-int verb_help(struct cli *cli, int argc, char **argv)
-{
-	const struct control_command *cmd;
-	int used;
-
-	if (!argc) {
-		cli_help(stdout);
-		return CLI_OK;
-	}
-	cmd = control_find_verb(argc, argv, &used);
-	if (!cmd || used < argc) {
-		cli_error("no verb \"%s\": softiov help lists them", argv[0]);
-		return CLI_USAGE;
-	}
-	cli_help_verb(cmd, stdout);
-	return CLI_OK;
-}
-
 /* "ns" alone: what may follow. False: no verb begins so. */
 static bool half_a_verb(const char *word)
 {
@@ -107,6 +89,40 @@ static bool half_a_verb(const char *word)
 	return list[0] != '\0';
 }
 
+/* "ns" is right, and the second word is nearly. NULL: it is not. */
+static const char *near_half(const char *word, const char *second)
+{
+	const char *halves[64];
+	size_t len = strlen(word);
+	unsigned n = 0;
+
+	for (const struct control_command *c = control_commands; c->verb || c->method; c++)
+		if (c->verb && !strncmp(c->verb, word, len) && c->verb[len] == ' ' &&
+		    n < ARRAY_SIZE(halves))
+			halves[n++] = c->verb + len + 1;
+	return text_nearest(second, halves, n);
+}
+
+int verb_help(struct cli *cli, int argc, char **argv)
+{
+	const struct control_command *cmd;
+	int used;
+
+	if (!argc) {
+		cli_help(stdout);
+		return CLI_OK;
+	}
+	cmd = control_find_verb(argc, argv, &used);
+	if (cmd && used == argc) {
+		cli_help_verb(cmd, stdout);
+		return CLI_OK;
+	}
+	if (!cmd && half_a_verb(argv[0]))
+		return CLI_USAGE;
+	cli_error("no verb \"%s\": softiov help lists them", argv[0]);
+	return CLI_USAGE;
+}
+
 static int no_such_verb(int argc, char **argv)
 {
 	const char *names[64];
@@ -114,7 +130,13 @@ static int no_such_verb(int argc, char **argv)
 	const char *near;
 	unsigned n = 0;
 
-	if (argc == 1 && half_a_verb(argv[0]))
+	near = argc > 1 ? near_half(argv[0], argv[1]) : NULL;
+	if (near) {
+		cli_error("no verb \"%.30s %.30s\": did you mean \"softiov %s %s\"?", argv[0],
+			  argv[1], argv[0], near);
+		return CLI_USAGE;
+	}
+	if (half_a_verb(argv[0]))
 		return CLI_USAGE;
 	for (const struct control_command *c = control_commands; c->verb || c->method; c++)
 		if (c->verb && n < ARRAY_SIZE(names))

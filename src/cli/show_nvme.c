@@ -69,7 +69,7 @@ void show_nvme_devices(const json_t *list)
 		table_cell(&t, "%s", js(d, "type"));
 		table_cell(&t, "%lld", ji(d, "num-vfs"));
 		table_cell(&t, "%lld", ji(d, "total-vfs"));
-		table_cell(&t, "%lld", ji(d, "namespaces"));
+		table_cell(&t, "%lld", ji(d, "num-namespaces"));
 		table_cell(&t, "%lld", ji(d, "max-namespaces"));
 		table_cell(&t, "%s", pool);
 		table_cell(&t, "%s", js(d, "nqn"));

@@ -2,8 +2,11 @@
 /* An NVMe device of the configuration file, and what its VFs take. Namespaces: config_namespace.c.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "control/config_read.h"
 #include "control/text.h"
@@ -131,9 +134,22 @@ static void read_register_memory(struct reader *r, const struct ynode *n, void *
 static void read_pool_directory(struct reader *r, const struct ynode *n, void *obj)
 {
 	struct nvme_pool_config *pool = obj;
+	struct stat st;
 
-	if (read_path(r, n, pool->directory, sizeof(pool->directory)))
-		pool->kind = NVME_POOL_DIRECTORY;
+	if (!read_path(r, n, pool->directory, sizeof(pool->directory)))
+		return;
+	pool->kind = NVME_POOL_DIRECTORY;
+	/* A root's guest would be told of it, far from who can do something about it. */
+	if (stat(pool->directory, &st))
+		config_error(r, n->line, "%.200s: %s: make the folder first: mkdir -p %.200s",
+			     pool->directory, strerror(errno), pool->directory);
+	else if (!S_ISDIR(st.st_mode))
+		config_error(r, n->line, "%.200s is no folder: give one", pool->directory);
+	else if (access(pool->directory, W_OK | X_OK))
+		config_error(r, n->line,
+			     "%.200s: no files can be made in it: %s: change its mode or owner, or "
+			     "give another",
+			     pool->directory, strerror(errno));
 }
 
 static void read_pool_size(struct reader *r, const struct ynode *n, void *obj)

@@ -142,6 +142,7 @@ struct find_device {
 	const char *name;
 	size_t len; /* of the device's part of it */
 	bool found;
+	bool nvme;
 	unsigned num_vfs, total_vfs;
 };
 
@@ -152,6 +153,7 @@ static void find_device(void *opaque, const struct device_info *d)
 	if (strlen(d->name) != f->len || memcmp(d->name, f->name, f->len))
 		return;
 	f->found = true;
+	f->nvme = d->kind == DEVICE_NVME;
 	f->num_vfs = d->num_vfs;
 	f->total_vfs = d->total_vfs;
 }
@@ -182,13 +184,45 @@ static bool no_such_vf(const struct control_context *ctx, const char *name,
 	return true;
 }
 
+/* A function or a device where a namespace was to be, a namespace that is not there, or one where
+ * it cannot be. False: something else. */
+static bool no_such_ns(const struct control_context *ctx, const char *name, const char *kinds,
+		       char why[CONTROL_WHY_MAX])
+{
+	const char *slash = strchr(name, '/');
+	struct find_device f = {.name = name, .len = slash ? (size_t)(slash - name) : strlen(name)};
+	bool wanted = strstr(kinds, "namespace") || !strcmp(kinds, "object");
+	bool given = slash && !strncmp(slash, "/ns", 3);
+
+	softiov_for_each_device(ctx->softiov, find_device, &f);
+	if (!f.found || (!given && strcmp(kinds, "namespace")))
+		return false;
+	if (!f.nvme)
+		snprintf(why, CONTROL_WHY_MAX, "%s: %.*s is no NVMe device and has no namespaces",
+			 name, (int)f.len, name);
+	else if (!given)
+		snprintf(why, CONTROL_WHY_MAX,
+			 "%s: is no namespace: give one such as %.*s/ns1; softiov ns show %.*s "
+			 "lists them",
+			 name, (int)f.len, name, (int)f.len, name);
+	else if (wanted)
+		snprintf(why, CONTROL_WHY_MAX,
+			 "%s: no such namespace: softiov ns show %.*s lists what there is", name,
+			 (int)f.len, name);
+	else
+		snprintf(why, CONTROL_WHY_MAX,
+			 "%s: is a namespace: give a function that has it, such as %.*s/vf0", name,
+			 (int)f.len, name);
+	return true;
+}
+
 int control_no_such(const struct control_context *ctx, const char *name, const char *kinds,
 		    char why[CONTROL_WHY_MAX])
 {
 	struct names *names;
 	const char *near = NULL;
 
-	if (no_such_vf(ctx, name, why))
+	if (no_such_ns(ctx, name, kinds, why) || no_such_vf(ctx, name, why))
 		return -ENOENT;
 	names = calloc(1, sizeof(*names));
 	if (names) {

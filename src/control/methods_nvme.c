@@ -172,12 +172,13 @@ void put_nvme_device(json_t *obj, const struct device_info *d)
 	put_string(obj, "nqn", d->nvme.nqn);
 	put_string(obj, "serial", d->nvme.serial);
 	put_string(obj, "model", d->nvme.model);
-	put_int(obj, "namespaces", d->nvme.namespaces);
+	put_int(obj, "num-namespaces", d->nvme.namespaces);
 	put_int(obj, "max-namespaces", d->nvme.max_namespaces);
 	put_pool(obj, d);
 	if (!cfg)
 		return;
-	put_int(obj, "queues", cfg->queues);
+	/* 0: not given, and then a root assigns them by hand, or VFs have the default. */
+	json_object_set_new(obj, "queues", cfg->queues ? json_integer(cfg->queues) : json_null());
 	put_int(obj, "pf-queues", cfg->pf_queues);
 	put_int(obj, "max-vf-queues", cfg->max_vf_queues);
 	put_int(obj, "queue-size", cfg->queue_size);

@@ -42,7 +42,7 @@ static struct config_device *good(const char *text, struct config *cfg)
 #define SSD(rest) "devices:\n  ssd0:\n    type: nvme\n" rest
 #define NS1(rest) SSD("    namespaces:\n      1: {" rest "}\n")
 #define VF3(rest) SSD("    vfs:\n      3: {" rest "}\n")
-#define POOL	  "    namespace-pool: {directory: /var/lib/softiov, capacity: 1G}\n"
+#define POOL	  "    namespace-pool: {directory: /tmp, capacity: 1G}\n"
 
 /* Without "/etc/softiov/f.yaml:" before each line. */
 static const struct {
@@ -94,10 +94,15 @@ static const struct {
 	/* the pool */
 	{SSD("    namespace-pool: {}\n"), "4: ssd0.namespace-pool: where is not given: write "
 					  "{directory: DIR, capacity: SIZE} or {memory: SIZE}\n"},
-	{SSD("    namespace-pool: {directory: d}\n"),
+	{SSD("    namespace-pool: {directory: nothere, capacity: 1G}\n"),
+	 "4: ssd0.namespace-pool.directory: /etc/softiov/nothere: No such file or directory: make "
+	 "the folder first: mkdir -p /etc/softiov/nothere\n"},
+	{SSD("    namespace-pool: {directory: /dev/null, capacity: 1G}\n"),
+	 "4: ssd0.namespace-pool.directory: /dev/null is no folder: give one\n"},
+	{SSD("    namespace-pool: {directory: /tmp}\n"),
 	 "4: ssd0.namespace-pool: no capacity given: add what namespaces may take together, such "
 	 "as capacity: 100G\n"},
-	{SSD("    namespace-pool: {directory: d, memory: 1G}\n"),
+	{SSD("    namespace-pool: {directory: /tmp, memory: 1G}\n"),
 	 "4: ssd0.namespace-pool: directory and memory exclude each other: remove one\n"},
 	{SSD("    namespace-pool: {memory: 1G, capacity: 1G}\n"),
 	 "4: ssd0.namespace-pool: capacity belongs to directory: with memory its size says it; "
@@ -242,7 +247,7 @@ static void the_device_is_read(void **state)
 					   "    max-namespaces: 9\n"
 					   "    doorbell-buffer: off\n"
 					   "    register-memory: on\n"
-					   "    namespace-pool: {directory: p, capacity: 1T}\n"
+					   "    namespace-pool: {directory: /tmp/., capacity: 1T}\n"
 					   "    vf-defaults: {iops: 20000, bandwidth: 200M}\n"
 					   "    vfs:\n"
 					   "      0: {queues: 8, iops-burst: 1000, bandwidth: 0,"
@@ -263,7 +268,7 @@ static void the_device_is_read(void **state)
 	assert_false(d->nvme.doorbell_buffer);
 	assert_true(d->nvme.register_memory);
 	assert_int_equal(d->nvme.ns_pool.kind, NVME_POOL_DIRECTORY);
-	assert_string_equal(d->nvme.ns_pool.directory, "/etc/softiov/p");
+	assert_string_equal(d->nvme.ns_pool.directory, "/tmp");
 	assert_true(d->nvme.ns_pool.capacity == T);
 	assert_int_equal(d->n_vfs, 8);
 	assert_int_equal(d->vfs[0].nvme_queues, 8);

@@ -68,7 +68,7 @@ static void show_tells_of_both_types(void **state)
 	assert_string_equal(text_of(ssd, "type"), "nvme");
 	assert_string_equal(text_of(ssd, "serial"), "TEST1");
 	assert_int_equal(strncmp(text_of(ssd, "nqn"), "nqn.", 4), 0);
-	assert_int_equal(int_of(ssd, "namespaces"), 2);
+	assert_int_equal(int_of(ssd, "num-namespaces"), 2);
 	assert_int_equal(int_of(json_object_get(ssd, "pool"), "capacity"), 64 * MIB);
 	assert_string_equal(text_of(named(functions, "nic0/vf0"), "type"), "ethernet");
 	assert_string_equal(text_of(vf1, "type"), "nvme");
@@ -114,7 +114,7 @@ static void namespaces_are_listed_and_described(void **state)
 	expect("8388608 bytes (8.00 MiB), blocks of 512");
 	expect("the configuration file");
 	assert_int_equal(CLI("ns", "show", "ssd0/ns7"), 1);
-	expect("ssd0/ns7: no such object: did you mean ssd0/ns");
+	expect("ssd0/ns7: no such namespace: softiov ns show ssd0");
 }
 
 static void namespaces_live_and_die(void **state)
@@ -205,8 +205,18 @@ static const struct {
 	{W("ns", "create", "ssd0", "pool", "100M"), "pool"},
 	{W("ns", "create", "nic0", "memory", "1M"), "nic0"},
 	{W("ns", "create", "ssd7", "memory", "1M"), "ssd7"},
-	{W("ns", "attach", "ssd0/ns8", "vf0"), "ssd0/ns8: no such namespace: did you mean ssd0/"},
+	{W("ns", "create", "ssd0", "file", "nothere/x.img", "size", "1M"), "its folder"},
+	{W("ns", "attach", "ssd0/ns8", "vf0"),
+	 "ssd0/ns8: no such namespace: softiov ns show ssd0 lists what there is"},
+	{W("ns", "attach", "ssd0/vf0", "ns1"),
+	 "ssd0/vf0: is no namespace: give one such as ssd0/ns1"},
+	{W("ns", "resize", "nic0/ns1", "1M"), "nic0/ns1: nic0 is no NVMe device"},
+	{W("ns", "show", "nic0"), "nic0: nic0 is no NVMe device and has no namespaces"},
+	{W("ns", "show", "ssd0/ns30"), "ssd0/ns30: no such namespace: softiov ns show ssd0"},
+	{W("attach-args", "ssd0/ns1"),
+	 "ssd0/ns1: is a namespace: give a function that has it, such as ssd0/vf0"},
 	{W("ns", "resize", "ssd0/ns1"), "ssd0/ns1: give its new size, such as 8G"},
+	{W("ns", "resize", "ssd0/ns1", "1M"), "is lost for good: say --force"},
 	{W("ns", "set", "ssd0/ns1"), "ssd0/ns1: nothing to set: give iops"},
 	{W("vf", "set", "ssd0/vf0", "vlan", "5"),
 	 "ssd0/vf0: vlan belongs to Ethernet functions, this is NVMe: give iops, iops-burst, "
@@ -229,6 +239,16 @@ static void mistakes_are_explained(void **state)
 	}
 	assert_int_equal(CLI("ns"), 2);
 	expect("ns what? One of: create, resize, attach, detach, delete, set, show");
+	assert_int_equal(CLI("ns", "foo"), 2);
+	expect("ns what? One of: create");
+	assert_int_equal(CLI("ns", "shwo"), 2);
+	expect("did you mean \"softiov ns show\"?");
+	assert_int_equal(CLI("help", "ns"), 2);
+	expect("ns what? One of: create");
+	assert_int_equal(CLI("ns", "create", "memory", "1G"), 2);
+	expect("device is missing: such as ssd0");
+	assert_int_equal(CLI("ns", "delete", "ssd0/ns1", "force"), 2);
+	expect("write --force");
 	/* And none of them made or changed something. */
 	json_decref(CLI_JSON("ns", "show"));
 	assert_int_equal(CLI("ns", "show", "ssd0/ns3"), 1);
@@ -272,7 +292,7 @@ static void stats_count_disks(void **state)
 	assert_int_equal(CLI("stats", "clear", "ssd0/ns2"), 0);
 	assert_int_equal(CLI("stats", "clear", "ssd0"), 0);
 	assert_int_equal(CLI("stats", "ssd0/ns5"), 1);
-	expect("did you mean ssd0/ns");
+	expect("no such namespace: softiov ns show ssd0");
 }
 
 static void vmms_and_lspci_take_disks_as_any_function(void **state)
