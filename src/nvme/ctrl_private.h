@@ -33,6 +33,7 @@ struct nvme_ctrl {
 	_Atomic bool failed;	    /* CSTS.CFS */
 	struct nvme_qos qos;
 	struct nvme_stats stats;
+	struct nvme_busy busy; /* its groups with I/O commands under way */
 	struct log_limit log;
 
 	/* control */

@@ -74,6 +74,13 @@ bool nvme_group_begin(struct nvme_group *g)
 	return true;
 }
 
+void nvme_group_idle(struct nvme_group *g)
+{
+	if (g->busy)
+		nvme_busy_end(&g->ctrl->busy, clock_now_ns());
+	g->busy = false;
+}
+
 /* ---- fetching ---- */
 
 /* How many commands may be taken now. */
@@ -141,6 +148,14 @@ static unsigned fetch(struct nvme_group *g, struct nvme_sq *sq)
 	return n;
 }
 
+static __attribute__((noinline)) void become_busy(struct nvme_group *g)
+{
+	if (!g->cq.qid)
+		return;
+	g->busy = true;
+	nvme_busy_begin(&g->ctrl->busy, nvme_group_now(g));
+}
+
 static unsigned fetch_all(struct nvme_group *g)
 {
 	struct nvme_sq *sq = g->sqs, *last;
@@ -148,6 +163,8 @@ static unsigned fetch_all(struct nvme_group *g)
 
 	for (; sq; sq = sq->next)
 		n += fetch(g, sq);
+	if (unlikely(n && !g->busy))
+		become_busy(g);
 	/* The next one is first next time. */
 	if (unlikely(g->sqs && g->sqs->next)) {
 		sq = g->sqs;
@@ -374,6 +391,9 @@ static bool group_arm(struct poller *p)
 	struct nvme_group *g = container_of(p, struct nvme_group, poller);
 	struct nvme_sq *sq;
 
+	/* Only after a quiet spell: a queue of depth one does not come and go all the time. */
+	if (g->busy && !g->outstanding && !atomic_load(&g->stopping))
+		nvme_group_idle(g);
 	if (atomic_load(&g->stopping) || !nvme_group_begin(g))
 		return false;
 	if (!g->dbbuf)

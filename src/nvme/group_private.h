@@ -228,6 +228,7 @@ struct nvme_group {
 	bool able;   /* there is memory to work in, in this turn */
 	bool dbbuf;
 	bool clocked; /* the poller's timer is set */
+	bool busy;    /* has begun to be so, and counts in the controller's busy time */
 	struct nvme_cq cq;
 	struct nvme_sq *sqs;
 	unsigned outstanding; /* commands that will want an entry of the completion queue */
@@ -332,6 +333,7 @@ static inline void nvme_list_del(struct nvme_group *g, struct nvme_io *io)
 
 /* group.c, worker */
 extern const struct poller_ops nvme_group_poller_ops;
+void nvme_group_idle(struct nvme_group *g);  /* its commands are done, or dropped. Control too */
 bool nvme_group_begin(struct nvme_group *g); /* false: no memory to work in at the moment */
 /* post.c, worker: what is finished */
 void nvme_io_complete(struct nvme_group *g, struct nvme_io *io, uint16_t status);

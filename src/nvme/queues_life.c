@@ -146,6 +146,7 @@ static void leave_queues(struct nvme_queues *q, struct nvme_group *g)
 	}
 	g->sqs = NULL;
 	count_gone(q, g);
+	nvme_group_idle(g);
 	q->cqs[g->cq.qid] = NULL;
 	if (g->prev)
 		g->prev->next = g->next;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/clock.h"
 #include "util/util.h"
 
 #define STEP_BITS 4
@@ -153,6 +154,37 @@ void nvme_stats_inflight(struct nvme_stats *s, unsigned slot, int change)
 				      atomic_load_explicit(&b->inflight, memory_order_relaxed) +
 					      change,
 				      memory_order_relaxed);
+}
+
+/* ---- busy time ---- */
+
+void nvme_busy_begin(struct nvme_busy *b, uint64_t now_ns)
+{
+	if (!atomic_fetch_add(&b->n, 1))
+		atomic_fetch_sub(&b->ns, now_ns);
+}
+
+void nvme_busy_end(struct nvme_busy *b, uint64_t now_ns)
+{
+	if (atomic_fetch_sub(&b->n, 1) == 1)
+		atomic_fetch_add(&b->ns, now_ns);
+}
+
+/* Between the two steps of a begin or an end the sum is off by an instant of the clock: more than
+ * the time that there has been, or below zero. Then it is looked at again. */
+uint64_t nvme_busy_ns(const struct nvme_busy *busy, uint64_t since_ns)
+{
+	struct nvme_busy *b = (struct nvme_busy *)busy;
+	uint64_t ns, now;
+	bool open;
+
+	do {
+		open = atomic_load(&b->n);
+		ns = atomic_load(&b->ns);
+		now = clock_now_ns();
+		ns += open ? now : 0;
+	} while (ns > now - since_ns);
+	return ns;
 }
 
 /* ---- reading ---- */

@@ -41,6 +41,21 @@ void nvme_stats_throttled(struct nvme_stats *s, unsigned slot, uint64_t ns);
  * ends within its turn is never seen. */
 void nvme_stats_inflight(struct nvme_stats *s, unsigned slot, int change);
 
+/*
+ * For how long anybody was busy: so many that are, and the sum of the instants at which all became
+ * idle less those at which the first became busy. So it is exact in whatever order threads count.
+ */
+struct nvme_busy {
+	_Atomic uint32_t n;
+	_Atomic uint64_t ns; /* modulo 2^64: without the end of what is not over */
+};
+
+/* Any thread. */
+void nvme_busy_begin(struct nvme_busy *b, uint64_t now_ns);
+void nvme_busy_end(struct nvme_busy *b, uint64_t now_ns);
+/* since_ns: when it was made. */
+uint64_t nvme_busy_ns(const struct nvme_busy *b, uint64_t since_ns);
+
 /* Control. */
 void nvme_stats_get(const struct nvme_stats *s, struct nvme_io_stats *out);
 void nvme_stats_clear(struct nvme_stats *s);

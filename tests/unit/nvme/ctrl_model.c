@@ -375,6 +375,11 @@ void nvme_stats_get(const struct nvme_stats *s, struct nvme_io_stats *out)
 	*out = model_io;
 }
 
+uint64_t nvme_busy_ns(const struct nvme_busy *b, uint64_t since_ns)
+{
+	return mq.busy_ns;
+}
+
 void nvme_stats_clear(struct nvme_stats *s)
 {
 	memset(&model_io, 0, sizeof(model_io));

@@ -39,7 +39,7 @@ struct model_queues {
 	struct nvme_enable enable;
 	uint32_t doorbell_off, doorbell_value;
 	unsigned count; /* I/O submission queues */
-	uint64_t waiting;
+	uint64_t waiting, busy_ns;
 	uint16_t qid, cqid, vector;
 	uint32_t size;
 	uint64_t base, shadow, eventidx;

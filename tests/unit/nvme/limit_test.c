@@ -262,6 +262,66 @@ static void test_depth_counts_all_waits(void **state)
 	model_down();
 }
 
+/* ---- busy time ---- */
+
+static void test_busy(void **state)
+{
+	uint64_t t = clock_now_ns(), since = t - 1000;
+	struct nvme_busy b = {0};
+
+	assert_int_equal(nvme_busy_ns(&b, since), 0);
+	nvme_busy_begin(&b, t - 900);
+	nvme_busy_begin(&b, t - 800);
+	nvme_busy_end(&b, t - 700);
+	assert_true(nvme_busy_ns(&b, since) >= 900);
+	nvme_busy_end(&b, t - 600);
+	assert_int_equal(nvme_busy_ns(&b, since), 300);
+	nvme_busy_begin(&b, t - 500);
+	nvme_busy_end(&b, t - 400);
+	assert_int_equal(nvme_busy_ns(&b, since), 400);
+}
+
+static uint64_t busy_ns(void)
+{
+	return nvme_busy_ns(&model.ctrl.busy, 0);
+}
+
+/* As long as a command is under way, wherever it is, until it ends or is dropped. */
+static void test_busy_queues(void **state)
+{
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_sqe admin = {.opcode = nvme_admin_identify};
+	struct nvme_cqe cqe;
+	uint64_t was;
+
+	model_up(&(struct model_opts){.pairs = 2});
+	assert_int_equal(host_exec(0, &admin), 0);
+	assert_int_equal(busy_ns(), 0);
+	model.backend[0].mode = BACKEND_HOLD;
+	host_put(1, &sqe);
+	host_ring(1);
+	host_put(2, &sqe);
+	host_ring(2);
+	wait_for(model.backend[0].pending == 2);
+	usleep(20000);
+	assert_in_range(busy_ns(), 20 * NS_PER_MS, 2 * NS_PER_S);
+	model.backend[0].release = true;
+	assert_int_equal(host_wait(1, &cqe), 0);
+	assert_int_equal(host_wait(2, &cqe), 0);
+	wait_for(!model.ctrl.busy.n);
+	was = busy_ns();
+	usleep(20000);
+	assert_int_equal(busy_ns(), was);
+	model.backend[0].release = false;
+	host_put(1, &sqe);
+	host_ring(1);
+	wait_for(model.backend[0].pending == 1);
+	assert_int_equal(model.ctrl.busy.n, 1);
+	assert_false(nvme_queues_disable(model.ctrl.queues, NULL));
+	wait_for(!model.ctrl.busy.n);
+	model_down();
+}
+
 /* ---- histograms ---- */
 
 static void test_buckets(void **state)
@@ -321,6 +381,8 @@ int main(void)
 		cmocka_unit_test(test_live_change), cmocka_unit_test(test_parked_commands_end),
 		cmocka_unit_test(test_depth_counts_what_waits),
 		cmocka_unit_test(test_depth_counts_all_waits),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_busy_queues),
 		cmocka_unit_test(test_buckets),	    cmocka_unit_test(test_percentiles),
 	};
 

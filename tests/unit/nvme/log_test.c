@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Log pages and asynchronous events. */
 #include "ctrl_model.h"
+#include "util/clock.h"
 
 static struct nvme_ctrl *pf;
 
@@ -188,6 +189,10 @@ static void smart(void **state)
 	assert_int_equal(get_le64(model_data + 48), 1);
 	assert_int_equal(get_le64(model_data + 64), 10);
 	assert_int_equal(get_le64(model_data + 80), 20);
+	assert_int_equal(get_le64(model_data + 96), 0);
+	mq.busy_ns = 179 * NS_PER_S;
+	assert_int_equal(get_log(NVME_LOG_LID_SMART, 512, 0), OK);
+	assert_int_equal(get_le64(model_data + 96), 2); /* minutes */
 	/* The administrator's clearing of counters does not rejuvenate the drive. */
 	nvme_ctrl_clear_stats(pf);
 	model_io.reads = 5;
