@@ -39,7 +39,7 @@
 struct nvme_subsystem;
 struct nvme_ctrl;
 
-/* What may be done in a second; 0: no limit. See docs/config.md for what counts as what. */
+/* What may be done in a second; 0: no limit. See docs/nvme.md for what counts as what. */
 struct nvme_limits {
 	uint64_t iops, iops_burst;	     /* commands */
 	uint64_t bandwidth, bandwidth_burst; /* bytes */
