@@ -115,6 +115,9 @@ struct block_request {
 	uint64_t offset, len; /* bytes; READ, WRITE: len is what the iovecs sum up to */
 	struct iovec *iov;    /* must stay valid until done */
 	unsigned iovcnt;
+	/* READ, WRITE with one iovec: the piece of registered memory (block_channel_fix()) that it
+	 * lies in, plus one; 0: none */
+	uint16_t fixed;
 	/* 0 or -errno (-ENOSPC, -EIO, -ECANCELED, …). On the channel's worker, within some poll();
 	 * may submit again. */
 	void (*done)(struct block_request *req, int result);
@@ -144,12 +147,18 @@ int block_submit(struct block_channel *ch, struct block_backend *b, struct block
 void block_cancel(struct block_request *req);
 
 /*
- * Registers memory with the worker's ring, so that requests whose single iovec lies in it need no
- * page look-up each time. Pins it. key names the owner: a second call replaces its windows; n 0
- * forgets them. On the channel's worker. 0, -ENOTSUP, -ENOMEM (RLIMIT_MEMLOCK): then requests go
- * the ordinary way.
+ * Memory that the worker's ring keeps at hand ("registered"): a request whose one iovec lies in a
+ * piece of it says so (block_request.fixed) and needs no look-up of pages. The memory stays pinned
+ * meanwhile, and what the host puts in the place of pinned pages is not seen: not for guests with a
+ * balloon. id is of the memory, never of other memory later; who registers the same again shares
+ * it. On the channel's worker; takes as long as pinning does. Returns the number of the first piece
+ * (BLOCK_FIXED_PIECE bytes each, but for the last), -ENOTSUP, -ENOSPC, or -ENOMEM (RLIMIT_MEMLOCK):
+ * then requests go the ordinary way.
  */
-int block_channel_register(struct block_channel *ch, const void *key, const struct iovec *windows,
-			   unsigned n);
+#define BLOCK_FIXED_SHIFT 30
+#define BLOCK_FIXED_PIECE (1ull << BLOCK_FIXED_SHIFT)
+int block_channel_fix(struct block_channel *ch, uint64_t id, void *base, size_t len);
+/* What is under way in it goes on. On the channel's worker. */
+void block_channel_unfix(struct block_channel *ch, uint64_t id);
 
 #endif

@@ -103,10 +103,10 @@ static inline bool op_writes(enum block_op op)
 
 /* ---- channel ---- */
 
-struct ring_window {
-	uintptr_t start, end;
-	const void *key;
-	uint16_t slot;
+/* Registered memory: consecutive slots. */
+struct ring_memory {
+	uint64_t id;
+	unsigned refs, first, n;
 };
 
 struct request_list {
@@ -126,9 +126,8 @@ struct block_channel {
 	struct io_uring ring;
 	struct request_list finished; /* done() is due */
 	struct request_list waiting;  /* for a place in the ring */
-	const struct ring_window *last_window;
-	struct ring_window *windows; /* sorted by start */
-	unsigned n_windows;
+	struct ring_memory *memory;
+	unsigned n_memory;
 	uint64_t files_used;			 /* bits of file slots */
 	_Atomic uint8_t *file_owner[RING_FILES]; /* where the slot is noted */
 	uint64_t buffers_used[RING_BUFFERS / 64];
@@ -230,32 +229,6 @@ static inline int ring_file(struct block_channel *ch, _Atomic uint8_t *slot, int
 /* All channels forget the file noted in slots[channel number]. Waits for the workers, but not for
  * long. Control. */
 void ring_forget_file(_Atomic uint8_t *slots);
-
-/* The registered buffer that [p, p + len) lies in; -1: none. */
-static inline int ring_buffer(struct block_channel *ch, const void *p, size_t len)
-{
-	const struct ring_window *w = ch->last_window;
-	uintptr_t a = (uintptr_t)p;
-	unsigned lo = 0, hi = ch->n_windows, mid;
-
-	if (!hi)
-		return -1;
-	if (w && a >= w->start && a < w->end)
-		return len <= w->end - a ? w->slot : -1;
-	while (lo < hi) {
-		mid = (lo + hi) / 2;
-		w = &ch->windows[mid];
-		if (a < w->start) {
-			hi = mid;
-		} else if (a >= w->end) {
-			lo = mid + 1;
-		} else {
-			ch->last_window = w;
-			return len <= w->end - a ? w->slot : -1;
-		}
-	}
-	return -1;
-}
 
 /* ---- iovecs ---- */
 

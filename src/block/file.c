@@ -95,7 +95,6 @@ static void prepare_rw(struct block_channel *ch, struct file_backend *f, struct 
 {
 	bool write = req->op == BLOCK_WRITE;
 	const struct iovec *v = req->iov;
-	int buffer;
 
 	if (req->bounce) {
 		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, f->fd, req->bounce,
@@ -103,10 +102,10 @@ static void prepare_rw(struct block_channel *ch, struct file_backend *f, struct 
 	} else if (req->iovcnt > 1) {
 		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, f->fd, v,
 				 req->iovcnt, req->offset);
-	} else if ((buffer = ring_buffer(ch, v->iov_base, v->iov_len)) >= 0) {
+	} else if (req->fixed) {
 		io_uring_prep_rw(write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED, sqe, f->fd,
 				 v->iov_base, v->iov_len, req->offset);
-		sqe->buf_index = buffer;
+		sqe->buf_index = req->fixed - 1;
 	} else {
 		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, f->fd, v->iov_base,
 				 v->iov_len, req->offset);

@@ -42,8 +42,7 @@ void ring_open(struct block_channel *ch)
 	ch->inflight = 0;
 	ch->bounce_bytes = ch->spin_until_ns = 0;
 	ch->finished = ch->waiting = (struct request_list){0};
-	ch->last_window = NULL;
-	ch->n_windows = 0;
+	ch->n_memory = 0;
 	ch->files_used = 0;
 	memset(ch->buffers_used, 0, sizeof(ch->buffers_used));
 	atomic_store(&ch->forget, 0);
@@ -69,9 +68,9 @@ void ring_close(struct block_channel *ch)
 	if (ch->has_ring)
 		io_uring_queue_exit(&ch->ring);
 	ch->has_ring = false;
-	free(ch->windows);
-	ch->windows = NULL;
-	ch->n_windows = 0;
+	free(ch->memory);
+	ch->memory = NULL;
+	ch->n_memory = 0;
 }
 
 /* The first call on the worker's thread makes the ring this thread's (SINGLE_ISSUER). */
@@ -254,50 +253,13 @@ static int buffer_set(struct block_channel *ch, unsigned slot, void *base, size_
 	return r < 0 ? r : 0;
 }
 
-static void buffers_forget(struct block_channel *ch, const void *key)
-{
-	unsigned i, kept = 0, slot;
-
-	for (i = 0; i < ch->n_windows; i++) {
-		if (ch->windows[i].key != key) {
-			ch->windows[kept++] = ch->windows[i];
-			continue;
-		}
-		slot = ch->windows[i].slot;
-		buffer_set(ch, slot, NULL, 0);
-		ch->buffers_used[slot / 64] &= ~BIT_ULL(slot % 64);
-	}
-	ch->n_windows = kept;
-	ch->last_window = NULL;
-}
-
-static int buffer_add(struct block_channel *ch, const void *key, uint8_t *base, size_t len)
-{
-	unsigned slot, i;
-	int r;
-
-	for (slot = 0; slot < RING_BUFFERS; slot++)
-		if (!(ch->buffers_used[slot / 64] & BIT_ULL(slot % 64)))
-			break;
-	if (slot == RING_BUFFERS)
-		return -ENOMEM;
-	r = buffer_set(ch, slot, base, len);
-	if (r)
-		return r == -ENOMEM ? r : -ENOTSUP;
-	ch->buffers_used[slot / 64] |= BIT_ULL(slot % 64);
-	for (i = ch->n_windows++; i && ch->windows[i - 1].start > (uintptr_t)base; i--)
-		ch->windows[i] = ch->windows[i - 1];
-	ch->windows[i] = (struct ring_window){(uintptr_t)base, (uintptr_t)base + len, key, slot};
-	return 0;
-}
-
 static int buffers_prepare(struct block_channel *ch)
 {
 	if (!ch->has_ring || (!ch->enabled && !enable(ch)))
 		return -ENOTSUP;
-	if (!ch->windows) {
-		ch->windows = calloc(RING_BUFFERS, sizeof(ch->windows[0]));
-		if (!ch->windows)
+	if (!ch->memory) {
+		ch->memory = calloc(RING_BUFFERS, sizeof(ch->memory[0]));
+		if (!ch->memory)
 			return -ENOMEM;
 	}
 	if (!ch->has_buffers && io_uring_register_buffers_sparse(&ch->ring, RING_BUFFERS))
@@ -306,28 +268,78 @@ static int buffers_prepare(struct block_channel *ch)
 	return 0;
 }
 
-int block_channel_register(struct block_channel *ch, const void *key, const struct iovec *windows,
-			   unsigned n)
+static bool slot_used(const struct block_channel *ch, unsigned i)
 {
-	size_t at, len;
-	unsigned i;
-	int r;
+	return ch->buffers_used[i / 64] & BIT_ULL(i % 64);
+}
 
-	if (!n && !ch->has_buffers)
-		return 0;
-	r = buffers_prepare(ch);
+/* The first of n free slots in a row, or RING_BUFFERS. */
+static unsigned slots_find(const struct block_channel *ch, unsigned n)
+{
+	unsigned i, row = 0;
+
+	for (i = 0; i < RING_BUFFERS; i++) {
+		row = slot_used(ch, i) ? 0 : row + 1;
+		if (row == n)
+			return i + 1 - n;
+	}
+	return RING_BUFFERS;
+}
+
+static void slots_clear(struct block_channel *ch, unsigned first, unsigned n)
+{
+	for (unsigned i = first; i < first + n; i++) {
+		buffer_set(ch, i, NULL, 0);
+		ch->buffers_used[i / 64] &= ~BIT_ULL(i % 64);
+	}
+}
+
+static struct ring_memory *memory_find(struct block_channel *ch, uint64_t id)
+{
+	for (unsigned i = 0; i < ch->n_memory; i++) {
+		if (ch->memory[i].id == id)
+			return &ch->memory[i];
+	}
+	return NULL;
+}
+
+int block_channel_fix(struct block_channel *ch, uint64_t id, void *base, size_t len)
+{
+	unsigned n = (unsigned)((len + BLOCK_FIXED_PIECE - 1) >> BLOCK_FIXED_SHIFT), first, i;
+	struct ring_memory *m;
+	size_t at, part;
+	int r = buffers_prepare(ch);
+
 	if (r)
 		return r;
-	buffers_forget(ch, key);
-	for (i = 0; i < n; i++) {
-		for (at = 0; at < windows[i].iov_len; at += len) {
-			len = MIN(windows[i].iov_len - at, RING_BUFFER_MAX);
-			r = buffer_add(ch, key, (uint8_t *)windows[i].iov_base + at, len);
-			if (r) {
-				buffers_forget(ch, key);
-				return r;
-			}
-		}
+	m = memory_find(ch, id);
+	if (m) {
+		m->refs++;
+		return (int)m->first;
 	}
-	return 0;
+	first = len ? slots_find(ch, n) : RING_BUFFERS;
+	if (first == RING_BUFFERS)
+		return -ENOSPC;
+	for (i = 0; i < n; i++) {
+		at = (size_t)i << BLOCK_FIXED_SHIFT;
+		part = MIN(len - at, (size_t)BLOCK_FIXED_PIECE);
+		r = buffer_set(ch, first + i, (uint8_t *)base + at, part);
+		if (r) {
+			slots_clear(ch, first, i);
+			return r == -ENOMEM ? r : -ENOTSUP;
+		}
+		ch->buffers_used[(first + i) / 64] |= BIT_ULL((first + i) % 64);
+	}
+	ch->memory[ch->n_memory++] = (struct ring_memory){id, 1, first, n};
+	return (int)first;
+}
+
+void block_channel_unfix(struct block_channel *ch, uint64_t id)
+{
+	struct ring_memory *m = memory_find(ch, id);
+
+	if (!m || --m->refs)
+		return;
+	slots_clear(ch, m->first, m->n);
+	*m = ch->memory[--ch->n_memory];
 }

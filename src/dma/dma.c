@@ -67,6 +67,7 @@ struct dma_space {
 };
 
 static _Atomic uint64_t last_generation = 1;
+static uint64_t last_id; /* of a region; control */
 
 /* What every space starts with, and what a broken one shows; never freed. */
 static struct dma_view empty_view = {.generation = 1};
@@ -458,6 +459,7 @@ static struct dma_pin **pins_replace(struct dma_view *v, uint32_t index, uint32_
 			break;
 		old[k++] = v->regions[i].pin;
 		v->regions[i].pin = pin;
+		v->regions[i].id = ++last_id;
 	}
 	if (old && k == n)
 		return old;
@@ -560,6 +562,7 @@ static int map_file(struct dma_space *s, struct dma_region *region, int fd, uint
 		goto err;
 	m = s->mappings[i];
 	region->ptr = m->base + offset;
+	region->id = ++last_id;
 	region->mapping = i;
 	m->refs++;
 	/* mapping_grow() may have published another view, of the same regions. */

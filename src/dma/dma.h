@@ -61,6 +61,7 @@ struct dma_region {
 	uint64_t size;
 	uint8_t *ptr;	     /* NULL: remote */
 	struct dma_pin *pin; /* NULL: remote */
+	uint64_t id;	     /* of this memory at this place; no other ever has it */
 	uint32_t prot;
 	uint32_t mapping; /* index of the file mapping that backs it; private */
 };

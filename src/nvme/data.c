@@ -131,6 +131,7 @@ uint16_t nvme_io_submit(struct nvme_group *g, struct nvme_io *io, enum block_op 
 	req->offset = off;
 	req->len = len;
 	req->done = io_done;
+	req->fixed = op <= BLOCK_WRITE ? nvme_fixed_piece(g, req) : 0;
 	r = block_submit(g->channel, io->ns->backend, req);
 	if (likely(r <= 0)) {
 		io->result = r;

@@ -39,6 +39,8 @@ static bool translate(struct nvme_group *g)
 
 	for (struct nvme_sq *sq = g->sqs; sq && ok; sq = sq->next)
 		ok = sq_translate(g, sq);
+	if (unlikely(g->ctrl->register_memory))
+		nvme_fixed_refresh(g);
 	g->generation = g->mem.view->generation;
 	return ok;
 }

@@ -322,6 +322,7 @@ void nvme_group_kill(struct nvme_group *g)
 		next = io->next; /* cancelling ends this one at most */
 		block_cancel(&io->req);
 	}
+	nvme_fixed_drop(g);
 	poller_set_timer(&g->poller, 0);
 	atomic_store(&g->killed, true);
 	if (!atomic_load(&g->at_backend))

@@ -207,6 +207,15 @@ struct nvme_group_op {
 
 /* ---- the group ---- */
 
+/* A region of guest memory that the worker's ring knows (fixed.c). */
+#define NVME_FIXED_MAX 8
+struct nvme_fixed {
+	uint64_t id;
+	uint8_t *base;
+	uint64_t size;
+	int first; /* piece; negative: it could not be registered */
+};
+
 struct nvme_group {
 	struct poller poller;
 	struct nvme_ctrl *ctrl;
@@ -249,6 +258,8 @@ struct nvme_group {
 	struct nvme_transport *writeback; /* back, but their data could not be written yet */
 	struct nvme_group_op *aborts;	  /* that wait */
 	struct nvme_fused *fused;	  /* pairs; the first one runs */
+	unsigned n_fixed;
+	struct nvme_fixed fixed[NVME_FIXED_MAX];
 	/* commands finished in this turn, alike, not in the statistics yet */
 	struct nvme_stats_sample sample;
 	struct nvme_ns *sample_ns;
@@ -371,6 +382,16 @@ const struct nvme_op *nvme_op_of(uint8_t opcode);
 extern const struct nvme_op nvme_op_flush_all;
 uint16_t nvme_compare_start(struct nvme_group *g, struct nvme_io *io);
 uint16_t nvme_compare_next(struct nvme_group *g, struct nvme_io *io);
+
+/* fixed.c, worker */
+void nvme_fixed_refresh(struct nvme_group *g); /* the view has changed */
+void nvme_fixed_drop(struct nvme_group *g);
+uint16_t nvme_fixed_piece_slow(const struct nvme_group *g, const struct iovec *iov);
+/* For block_request.fixed. */
+static inline uint16_t nvme_fixed_piece(const struct nvme_group *g, const struct block_request *req)
+{
+	return unlikely(g->n_fixed) && req->iovcnt == 1 ? nvme_fixed_piece_slow(g, req->iov) : 0;
+}
 
 /* fused.c, worker */
 void nvme_fused_fetched(struct nvme_group *g, struct nvme_io *io);

@@ -148,7 +148,7 @@ struct nvme_ctrl_config {
 	uint16_t cntlid;
 	uint16_t queue_size;	/* MQES + 1: 64..4096 */
 	bool no_doorbell_buffer; /* do not offer Doorbell Buffer Config */
-	bool register_memory;	/* block_channel_register() guest memory */
+	bool register_memory;	/* block_channel_fix() guest memory */
 	struct nvme_limits limits;
 	/* a VF */
 	struct nvme_ctrl *primary; /* NULL: this is a PF */

@@ -3,7 +3,9 @@
  * NVMe at the real daemon: what a controller says of itself, every I/O command, and data integrity
  * over every kind of backend.
  *
- *   daemon_nvme_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_test SOFTIOVD SOFTIOV [registered]
+ *
+ * registered: with the guest's memory registered with io_uring.
  */
 #include "daemon_nvme.h"
 
@@ -22,6 +24,7 @@ static const char config[] =
 	"    total-vfs: 4\n"
 	"    num-vfs: 2\n"
 	"    queues: 8\n"
+	"    register-memory: %s\n"
 	"    namespaces:\n"
 	"      1: {memory: 64M, attach: [vf0, vf1]}\n"
 	"      2: {file: @/512.img, size: 256M, attach: [vf0]}\n"
@@ -35,14 +38,14 @@ static const char config_nbd[] =
 static struct nvme_rig rig;
 static struct nvme_host *h;	/* at vf0 */
 static struct nvme_host_sq *io; /* its first I/O queue */
-static bool have_nbd;
+static bool have_nbd, registered;
 
 static const struct nvme_host_config plain = {.pairs = PAIRS, .ask = 8, .queue_size = 128};
 
 static int setup(void **state)
 {
 	char text[2048], path[64];
-	int fd;
+	int fd, n;
 
 	snprintf(path, sizeof(path), "%s/ro.img", rig.files);
 	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
@@ -50,7 +53,8 @@ static int setup(void **state)
 		return -1;
 	close(fd);
 	have_nbd = !nvme_rig_nbd_start(&rig, 64 << 20);
-	snprintf(text, sizeof(text), "%s%s", config, have_nbd ? config_nbd : "");
+	n = snprintf(text, sizeof(text), config, registered ? "on" : "off");
+	snprintf(text + n, sizeof(text) - (size_t)n, "%s", have_nbd ? config_nbd : "");
 	if (nvme_rig_start(&rig, text))
 		return -1;
 	if (nvme_rig_open(&rig, "ssd0/vf0", plain, &h))
@@ -544,7 +548,8 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	registered = argc == 4 && !strcmp(argv[3], "registered");
+	if (argc != 3 + registered || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	nvme_rig_fini(&rig);

@@ -126,17 +126,37 @@ static void test_sleep(void **state)
 
 struct registration {
 	struct rig *g;
-	const void *key;
-	struct iovec iov[2];
-	unsigned n;
-	int result;
+	uint64_t id;
+	void *base;
+	size_t len;
+	int first;
 };
 
-static void register_call(void *arg)
+static void fix_call(void *arg)
 {
 	struct registration *reg = arg;
 
-	reg->result = block_channel_register(reg->g->ch, reg->key, reg->iov, reg->n);
+	reg->first = block_channel_fix(reg->g->ch, reg->id, reg->base, reg->len);
+}
+
+static void unfix_call(void *arg)
+{
+	struct registration *reg = arg;
+
+	block_channel_unfix(reg->g->ch, reg->id);
+}
+
+static void write_and_read(struct rig *g, struct block_backend *b, uint8_t *p, uint16_t fixed)
+{
+	static uint8_t v;
+
+	v++;
+	memset(p, v, 65536);
+	assert_int_equal(io_fixed(g, b, BLOCK_WRITE, 0, 65536, p, fixed), 0);
+	memset(p, 0xff, 65536);
+	assert_int_equal(io_fixed(g, b, BLOCK_READ, 0, 65536, p, fixed), 0);
+	assert_int_equal(p[0], v);
+	assert_int_equal(p[65535], v);
 }
 
 static void test_registered(void **state)
@@ -145,30 +165,36 @@ static void test_registered(void **state)
 	size_t len = 4 * MIB;
 	uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct block_backend *b = open_ok(&cfg);
-	struct registration reg;
+	struct registration one, other;
 	struct rig g;
-	unsigned i;
 
 	rig_start(&g);
-	reg = (struct registration){&g, mem, {{mem, MIB}, {mem + 2 * MIB, 2 * MIB}}, 2};
-	rig_call(&g, register_call, &reg);
-	assert_true(!reg.result || reg.result == -ENOTSUP || reg.result == -ENOMEM);
-	for (i = 0; i < 64; i++) { /* inside, outside and across windows */
-		memset(mem + i * 65536, i, 65536);
-		assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 65536, mem + i * 65536, 0), 0);
-		memset(mem + i * 65536, 0xff, 65536);
-		assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + i * 65536, 0), 0);
-		assert_int_equal(mem[i * 65536], i);
-		assert_int_equal(mem[i * 65536 + 65535], i);
+	one = (struct registration){&g, 7, mem, MIB};
+	other = (struct registration){&g, 8, mem + 2 * MIB, 2 * MIB};
+	rig_call(&g, fix_call, &one);
+	rig_call(&g, fix_call, &other);
+	if (one.first < 0) {
+		assert_true(one.first == -ENOTSUP || one.first == -ENOMEM);
+		goto out;
 	}
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + MIB - 4096, 0), 0);
-	reg.n = 1; /* fewer */
-	rig_call(&g, register_call, &reg);
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem + 3 * MIB, 0), 0);
-	reg.n = 0;
-	rig_call(&g, register_call, &reg);
-	assert_int_equal(reg.result, 0);
-	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 65536, mem, 0), 0);
+	assert_true(other.first > one.first);
+	write_and_read(&g, b, mem, (uint16_t)(one.first + 1));
+	write_and_read(&g, b, mem + 3 * MIB, (uint16_t)(other.first + 1));
+	write_and_read(&g, b, mem + MIB, 0);
+	/* the kernel checks that it lies inside */
+	assert_int_not_equal(
+		io_fixed(&g, b, BLOCK_READ, 0, 65536, mem + MIB, (uint16_t)(one.first + 1)), 0);
+	/* shared, until the last one lets go */
+	rig_call(&g, fix_call, &one);
+	rig_call(&g, unfix_call, &one);
+	write_and_read(&g, b, mem, (uint16_t)(one.first + 1));
+	rig_call(&g, unfix_call, &one);
+	write_and_read(&g, b, mem, 0);
+	assert_int_not_equal(io_fixed(&g, b, BLOCK_READ, 0, 65536, mem, (uint16_t)(one.first + 1)),
+			     0);
+	rig_call(&g, unfix_call, &other);
+	rig_call(&g, unfix_call, &other); /* nothing */
+out:
 	rig_stop(&g);
 	block_close(b);
 	munmap(mem, len);

@@ -162,6 +162,17 @@ int io_now(struct rig *g, struct block_backend *b, enum block_op op, uint64_t of
 	return io_wait(&io);
 }
 
+int io_fixed(struct rig *g, struct block_backend *b, enum block_op op, uint64_t off, uint64_t len,
+	     void *buf, uint16_t fixed)
+{
+	struct io io;
+
+	io_prepare(&io, g, b, op, off, len, buf, 0);
+	io.req.fixed = fixed;
+	io_submit(&io);
+	return io_wait(&io);
+}
+
 /* ---- places ---- */
 
 static char dir[64];

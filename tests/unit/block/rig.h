@@ -55,6 +55,9 @@ int io_wait(struct io *io);
 int io_wait_ms(struct io *io, unsigned ms);
 int io_now(struct rig *g, struct block_backend *b, enum block_op op, uint64_t off, uint64_t len,
 	   void *buf, uint32_t flags);
+/* The same in registered memory (block_request.fixed). */
+int io_fixed(struct rig *g, struct block_backend *b, enum block_op op, uint64_t off, uint64_t len,
+	     void *buf, uint16_t fixed);
 
 /* A directory of this test's own, removed at the end. */
 const char *scratch_dir(void);

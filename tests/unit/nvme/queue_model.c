@@ -210,6 +210,15 @@ void block_channel_put(struct block_channel *ch)
 	worker_remove(&ch->poller);
 }
 
+int block_channel_fix(struct block_channel *ch, uint64_t id, void *base, size_t len)
+{
+	return -ENOTSUP;
+}
+
+void block_channel_unfix(struct block_channel *ch, uint64_t id)
+{
+}
+
 unsigned block_channel_number(const struct block_channel *ch)
 {
 	return (unsigned)(ch - channels);
