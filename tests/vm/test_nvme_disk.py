@@ -226,8 +226,23 @@ def test_namespaces_come_and_go():
     job.wait(20, check=False)
     assert job.status != 0, "fio did not notice that its disk went"
     assert [n["nsid"] for n in d.cli("ns", "show", "-j")] == [1]
-    d.cli("ns", "resize", "ssd0/ns1", "256M")
+    # What is beyond the end would be lost: it wants to be asked twice.
+    assert d.cli("ns", "resize", "ssd0/ns1", "256M", check=False).returncode
+    d.cli("ns", "resize", "ssd0/ns1", "256M", "--force")
     fio(vm, disk(vm, 1, size=SIZE), rw="randwrite", size="4M", verify="crc32c")
+
+
+def test_vfs_come_and_go():
+    """More VFs and fewer, while one is at work; the one that is at work cannot be among the fewer."""
+    d, vm, _ = host()
+    job = storage.fio_start(vm, disk(vm), rw="randrw", bsrange="512-64k", size="24M",
+                            verify="crc32c", time_based=1, runtime=5)
+    for count in 4, 1, 3, 2:
+        d.cli("device", "set", "ssd0", "num-vfs", count)
+        vfs = [f for f in d.cli("show", "functions", "-j") if f["kind"] == "vf"]
+        assert len(vfs) == count and function(d, "ssd0/vf0")["controller"]["state"] == "ready"
+    assert d.cli("device", "set", "ssd0", "num-vfs", 0, check=False).returncode
+    storage.fio_result(job)
 
 
 def test_reset_and_rebind():
