@@ -141,7 +141,8 @@ static void resize(void **state)
 		OK(nvme_host_rw(io, nvme_cmd_read, ns, 64 * 2048 - 8, 8, 0));
 		assert_memory_equal(h->data, h->data + 4096, 4096);
 		/* and smaller */
-		CLI(&rig, "ns resize ssd0/ns%u 32M", ns);
+		assert_int_not_equal(nvme_rig_cli(&rig, "ns resize ssd0/ns%u 32M", ns), 0);
+		CLI(&rig, "ns resize ssd0/ns%u 32M --force", ns);
 		expect_changed(h, &aer_h, ns);
 		if (ns == 1)
 			expect_changed(g, &aer_g, ns);

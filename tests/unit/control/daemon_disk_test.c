@@ -211,7 +211,7 @@ static const struct {
 	{W("ns", "attach", "ssd0/vf0", "ns1"),
 	 "ssd0/vf0: is no namespace: give one such as ssd0/ns1"},
 	{W("ns", "resize", "nic0/ns1", "1M"), "nic0/ns1: nic0 is no NVMe device"},
-	{W("ns", "show", "nic0"), "nic0: nic0 is no NVMe device and has no namespaces"},
+	{W("ns", "show", "nic0"), "softiov: nic0 is no NVMe device and has no namespaces"},
 	{W("ns", "show", "ssd0/ns30"), "ssd0/ns30: no such namespace: softiov ns show ssd0"},
 	{W("attach-args", "ssd0/ns1"),
 	 "ssd0/ns1: is a namespace: give a function that has it, such as ssd0/vf0"},
