@@ -442,25 +442,15 @@ static uint16_t find_ns(const struct nvme_command *cmd, struct nvme_ns **ns)
 	return *ns ? 0 : invalid();
 }
 
-/* For all that are attached (NSID FFFFFFFFh). Those that have done it keep it when one fails. One
- * that takes its time can be waited for only if it is the only one. */
+/* For all that are attached (NSID FFFFFFFFh). Those that have done it keep it when one fails. */
 static uint16_t set_all(struct nvme_command *cmd, const struct feature *f, uint32_t value)
 {
-	struct nvme_ns *only = NULL;
 	uint32_t nn = nvme_subsystem_nn(cmd->ctrl->subsystem);
 	uint16_t status = 0;
-	unsigned n = 0;
 
-	for (uint32_t nsid = 1; nsid <= nn; nsid++) {
-		if (!nvme_admin_ns(cmd->ctrl, nsid))
-			continue;
-		only = nvme_admin_ns(cmd->ctrl, nsid);
-		n++;
-	}
-	if (n == 1)
-		return f->set(cmd, value, only);
+	/* the one that takes its time */
 	if (f->id == NVME_FEAT_FID_RESV_PERSIST)
-		return NVME_ST_GENERIC(NVME_SC_INVALID_NS);
+		return nvme_resv_set_ptpl_all(cmd->ctrl, value & 1, cmd);
 	for (uint32_t nsid = 1; nsid <= nn && !status; nsid++)
 		if (nvme_admin_ns(cmd->ctrl, nsid))
 			status = f->set(cmd, value, nvme_admin_ns(cmd->ctrl, nsid));

@@ -121,5 +121,7 @@ uint16_t nvme_resv_set_mask(struct nvme_ns *ns, struct nvme_ctrl *ctrl, uint32_t
 uint16_t nvme_resv_get_ptpl(struct nvme_ns *ns, uint32_t *ptpl);
 /* May complete later: feature 83h writes the file. */
 uint16_t nvme_resv_set_ptpl(struct nvme_ns *ns, bool ptpl, struct nvme_command *cmd);
+/* Of all that are attached to the controller, or (one cannot) of none. */
+uint16_t nvme_resv_set_ptpl_all(struct nvme_ctrl *ctrl, bool ptpl, struct nvme_command *cmd);
 
 #endif

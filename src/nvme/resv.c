@@ -30,11 +30,19 @@
 	 1u << NVME_RESV_NOTIFY_RNLPT_RESERVATION_RELEASED |                                       \
 	 1u << NVME_RESV_NOTIFY_RNLPT_RESERVATION_PREEMPTED)
 
+/* A command about several namespaces: it is complete when all have done it. */
+struct resv_many {
+	struct nvme_command *cmd; /* NULL: its controller was reset */
+	unsigned left;
+	uint16_t status; /* the first that went wrong */
+};
+
 /* A command that waits for the file, or for others to leave. */
 struct resv_wait {
 	struct resv_wait *next;
 	struct nvme_ns *ns;
 	struct nvme_command *cmd; /* NULL: its controller was reset */
+	struct resv_many *many;	  /* instead of cmd */
 	uint64_t seq;		  /* of the file; 0: is there */
 	bool draining;
 	uint16_t status;
@@ -109,21 +117,27 @@ static void publish(struct nvme_ns *ns)
 	free(old);
 }
 
-bool nvme_resv_forbids_slow(const struct nvme_resv_view *v, uint16_t cntlid, enum nvme_access a)
+static const struct nvme_resv_member *find_member(const struct nvme_resv_view *v, uint16_t cntlid)
 {
-	const struct nvme_resv_member *m = NULL;
 	unsigned lo = 0, hi = v->n;
 
-	while (lo < hi && !m) {
+	while (lo < hi) {
 		unsigned mid = (lo + hi) / 2;
 
 		if (v->members[mid].cntlid == cntlid)
-			m = &v->members[mid];
-		else if (v->members[mid].cntlid < cntlid)
+			return &v->members[mid];
+		if (v->members[mid].cntlid < cntlid)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
+	return NULL;
+}
+
+bool nvme_resv_forbids_slow(const struct nvme_resv_view *v, uint16_t cntlid, enum nvme_access a)
+{
+	const struct nvme_resv_member *m = find_member(v, cntlid);
+
 	/* Figure "Command Behavior in the Presence of a Reservation" (8.8) */
 	switch (v->type) {
 	case NVME_RESERVATION_RTYPE_WE:
@@ -223,10 +237,33 @@ static void wait_begin(struct resv_wait *w)
 {
 	struct nvme_resv *resv = w->ns->resv;
 
-	w->cmd->opaque = w;
-	w->cmd->cancel = wait_cancel;
+	if (w->cmd) {
+		w->cmd->opaque = w;
+		w->cmd->cancel = wait_cancel;
+	}
 	w->next = resv->waits;
 	resv->waits = w;
+}
+
+static void many_cancel(struct nvme_command *cmd)
+{
+	((struct resv_many *)cmd->opaque)->cmd = NULL;
+}
+
+static void many_add(struct resv_many *m, uint16_t status)
+{
+	if (status && !m->status)
+		m->status = status;
+}
+
+static void many_end(struct resv_many *m, uint16_t status)
+{
+	many_add(m, status);
+	if (--m->left)
+		return;
+	if (m->cmd)
+		nvme_command_complete(m->cmd, m->status);
+	free(m);
 }
 
 static void wait_end(struct resv_wait *w)
@@ -236,7 +273,9 @@ static void wait_end(struct resv_wait *w)
 	while (*p != w)
 		p = &(*p)->next;
 	*p = w->next;
-	if (w->cmd)
+	if (w->many)
+		many_end(w->many, w->status);
+	else if (w->cmd)
 		nvme_command_complete(w->cmd, w->status);
 	free(w);
 }
@@ -386,25 +425,27 @@ static void report_one(struct report *rep, const struct nvme_resv_state *s,
 		append(rep, &plain, sizeof(plain));
 }
 
-/* A registrant once for each of its controllers that has the namespace, or once without. */
-static void report_registrant(struct report *rep, const struct nvme_ns *ns,
-			      const struct nvme_registrant *r)
+/* A registrant once for each of its controllers that has the namespace, or once without. Who looks
+ * for all registrants on all controllers looks for long: each controller's is found once. */
+static void report_all(struct report *rep, const struct nvme_ns *ns)
 {
 	const struct nvme_subsystem *ss = ns->subsystem;
 	const struct nvme_resv_state *s = &ns->resv->st;
-	bool any = false;
+	bool there[NVME_REGISTRANTS_MAX] = {0};
 
-	for (unsigned i = 0; i < ss->n_ctrls; i++) {
-		const struct nvme_ctrl *ctrl = ss->ctrls[i]->ctrl;
-		struct nvme_resv_host host = host_of(ctrl);
+	for (unsigned i = 0; i < ns->n_attached; i++) {
+		const struct nvme_ctrl *ctrl = nvme_subsystem_ctrl(ss, ns->attached[i]);
+		struct nvme_resv_host host = ctrl ? host_of(ctrl) : (struct nvme_resv_host){0};
+		const struct nvme_registrant *r = ctrl ? nvme_resv_find(s, &host) : NULL;
 
-		if (nvme_resv_find(s, &host) != r || !nvme_ns_is_attached(ns, ctrl->cntlid))
+		if (!r)
 			continue;
 		report_one(rep, s, r, ctrl->cntlid);
-		any = true;
+		there[r - s->r] = true;
 	}
-	if (!any)
-		report_one(rep, s, r, NVME_RESV_NO_CTRL);
+	for (unsigned i = 0; i < s->n; i++)
+		if (!there[i])
+			report_one(rep, s, &s->r[i], NVME_RESV_NO_CTRL);
 }
 
 /* The two sizes of Host Identifiers go with the two forms of the report. A host that has not said
@@ -434,8 +475,7 @@ static uint16_t report(struct nvme_command *cmd, struct nvme_ns *ns)
 	if (!form_ok(cmd->ctrl, s, rep.eds))
 		return NVME_ST_GENERIC(NVME_SC_HOSTID_FORMAT);
 	rep.at = (uint32_t)MIN(head_len, (size_t)rep.len);
-	for (unsigned i = 0; i < s->n; i++)
-		report_registrant(&rep, ns, &s->r[i]);
+	report_all(&rep, ns);
 	put_le16(head.regctl, (uint16_t)MIN(rep.n, 0xffffu));
 	memcpy(cmd->data, &head, MIN(head_len, (size_t)cmd->len));
 	return 0;
@@ -486,44 +526,112 @@ uint16_t nvme_resv_get_ptpl(struct nvme_ns *ns, uint32_t *ptpl)
 	return 0;
 }
 
-uint16_t nvme_resv_set_ptpl(struct nvme_ns *ns, bool ptpl, struct nvme_command *cmd)
+static uint16_t check_ptpl(const struct nvme_ns *ns, bool ptpl)
+{
+	return ptpl && !ns->resv->store ? NVME_ST_CMD(NVME_SC_FEATURE_NOT_CHANGEABLE) : 0;
+}
+
+/* For one command, or (NULL) for one of many. */
+static uint16_t set_ptpl(struct nvme_ns *ns, bool ptpl, struct nvme_command *cmd,
+			 struct resv_many *many)
 {
 	struct nvme_resv *resv = ns->resv;
 	bool was = resv->st.ptpl;
 	struct resv_wait *w;
 
-	if (ptpl && !resv->store)
-		return NVME_ST_CMD(NVME_SC_FEATURE_NOT_CHANGEABLE);
 	if (ptpl == was)
 		return 0;
 	w = wait_new(ns, cmd);
 	if (!w)
 		return NVME_SC_INTERNAL;
+	w->many = many;
 	resv->st.ptpl = ptpl;
 	return commit(w, was, false);
+}
+
+uint16_t nvme_resv_set_ptpl(struct nvme_ns *ns, bool ptpl, struct nvme_command *cmd)
+{
+	uint16_t status = check_ptpl(ns, ptpl);
+
+	return status ? status : set_ptpl(ns, ptpl, cmd, NULL);
+}
+
+static uint16_t check_ptpl_all(const struct nvme_ctrl *ctrl, bool ptpl)
+{
+	const struct nvme_subsystem *ss = ctrl->subsystem;
+	uint16_t status = 0;
+
+	for (unsigned i = 0; i < ss->nn && !status; i++)
+		if (ss->ns[i] && nvme_ns_is_attached(ss->ns[i], ctrl->cntlid))
+			status = check_ptpl(ss->ns[i], ptpl);
+	return status;
+}
+
+uint16_t nvme_resv_set_ptpl_all(struct nvme_ctrl *ctrl, bool ptpl, struct nvme_command *cmd)
+{
+	const struct nvme_subsystem *ss = ctrl->subsystem;
+	uint16_t status = check_ptpl_all(ctrl, ptpl);
+	struct resv_many *m;
+
+	if (status)
+		return status;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return NVME_SC_INTERNAL;
+	m->cmd = cmd;
+	for (unsigned i = 0; i < ss->nn; i++) {
+		if (!ss->ns[i] || !nvme_ns_is_attached(ss->ns[i], ctrl->cntlid))
+			continue;
+		status = set_ptpl(ss->ns[i], ptpl, NULL, m);
+		if (status == NVME_ST_PENDING)
+			m->left++;
+		else
+			many_add(m, status);
+	}
+	if (!m->left) {
+		status = m->status;
+		free(m);
+		return status;
+	}
+	cmd->opaque = m;
+	cmd->cancel = many_cancel;
+	return NVME_ST_PENDING;
 }
 
 /* ---- hosts that change or go ---- */
 
 /* Nobody waits for the file here. A nameless host was never in it, but the reservation that it took
  * from another one may have been. */
-static void forget_nameless(struct nvme_ns *ns, uint16_t cntlid)
+static bool forget_nameless(struct nvme_ns *ns, uint16_t cntlid)
 {
 	struct nvme_resv_host host = {.cntlid = cntlid};
 	struct nvme_resv *resv = ns->resv;
 
-	if (nvme_resv_forget(&resv->st, &host, tell_host, ns) && resv->store && resv->st.ptpl)
+	if (!nvme_resv_forget(&resv->st, &host, tell_host, ns))
+		return false;
+	if (resv->store && resv->st.ptpl)
 		nvme_resv_store_save(resv->store, &resv->st);
+	return true;
 }
 
+/* Does what workers see of this controller differ from what is so? The others have not changed. */
+static bool is_stale(const struct nvme_ns *ns, uint16_t cntlid)
+{
+	const struct nvme_resv_view *v = atomic_load(&((struct nvme_ns *)ns)->resv_view);
+	const struct nvme_ctrl *ctrl = nvme_subsystem_ctrl(ns->subsystem, cntlid);
+	struct nvme_resv_host host = ctrl ? host_of(ctrl) : (struct nvme_resv_host){0};
+	const struct nvme_registrant *r = ctrl ? nvme_resv_find(&ns->resv->st, &host) : NULL;
+	const struct nvme_resv_member *m = v ? find_member(v, cntlid) : NULL;
+
+	return v && (!m != !r || (m && m->holder != nvme_resv_holds(&ns->resv->st, r)));
+}
+
+/* Often, and for many controllers in a row: so it looks at this one only. */
 static void host_left(struct nvme_subsystem *ss, uint16_t cntlid)
 {
-	for (unsigned i = 0; i < ss->nn; i++) {
-		if (!ss->ns[i])
-			continue;
-		forget_nameless(ss->ns[i], cntlid);
-		publish(ss->ns[i]);
-	}
+	for (unsigned i = 0; i < ss->nn; i++)
+		if (ss->ns[i] && (forget_nameless(ss->ns[i], cntlid) || is_stale(ss->ns[i], cntlid)))
+			publish(ss->ns[i]);
 }
 
 void nvme_resv_host_changed(struct nvme_ctrl *ctrl)

@@ -415,11 +415,11 @@ static void namespace_features(void **state)
 	assert_int_equal(model_resv_mask, 2);
 	assert_int_equal(GET(NVME_FEAT_FID_RESV_PERSIST, 0, .nsid = 2), OK);
 	assert_int_equal(model_dw0, 1);
+	model_attach(pf, 3);
+	assert_int_equal(mq.ptpl_all, 0);
 	assert_int_equal(SET(NVME_FEAT_FID_RESV_PERSIST, 1, .nsid = NVME_NSID_ALL),
 			 NVME_ST_PENDING);
-	model_attach(pf, 3);
-	assert_int_equal(SET(NVME_FEAT_FID_RESV_PERSIST, 1, .nsid = NVME_NSID_ALL),
-			 GENERIC(NVME_SC_INVALID_NS));
+	assert_int_equal(mq.ptpl_all, 1);
 	assert_int_equal(SET(NVME_FEAT_FID_RESV_PERSIST, 1, .nsid = 3), NVME_ST_PENDING);
 }
 

@@ -366,6 +366,12 @@ uint16_t nvme_resv_set_ptpl(struct nvme_ns *ns, bool ptpl, struct nvme_command *
 	return NVME_ST_PENDING;
 }
 
+uint16_t nvme_resv_set_ptpl_all(struct nvme_ctrl *ctrl, bool ptpl, struct nvme_command *cmd)
+{
+	mq.ptpl_all++;
+	return NVME_ST_PENDING;
+}
+
 void nvme_qos_set(struct nvme_qos *q, const struct nvme_limits *lim)
 {
 }

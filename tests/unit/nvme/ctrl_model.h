@@ -40,6 +40,7 @@ struct model_queues {
 	uint32_t doorbell_off, doorbell_value;
 	unsigned count; /* I/O submission queues */
 	uint64_t waiting, busy_ns;
+	unsigned ptpl_all;
 	uint16_t qid, cqid, vector;
 	uint32_t size;
 	uint64_t base, shadow, eventidx;

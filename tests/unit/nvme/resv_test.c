@@ -753,6 +753,64 @@ static void persistence_feature(void **state)
 	ARE("A");
 }
 
+static uint32_t second_ns(const char *file)
+{
+	struct nvme_ns_config cfg = {.nsid = 2, .backend = {.type = BLOCK_MEMORY, .size = MIB}};
+	char path[256];
+	uint32_t nsid;
+
+	snprintf(path, sizeof(path), "%s/%s", model_dir, file ? file : "");
+	cfg.reservations = file ? path : NULL;
+	assert_int_equal(nvme_ns_create(ss, &cfg, &nsid, why, sizeof(why)), 0);
+	model_attach(nsid, VF(A));
+	return nsid;
+}
+
+static bool persists_now(uint32_t nsid)
+{
+	uint32_t on;
+
+	assert_int_equal(nvme_resv_get_ptpl(nvme_subsystem_ns(ss, nsid), &on), 0);
+	return on;
+}
+
+/* NSID FFFFFFFFh: complete when all files are written; one without a file, and none is changed. */
+static void persistence_of_all(void **state)
+{
+	uint32_t two = second_ns("other");
+
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NVME_NSID_ALL);
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], true, &cmd.cmd), NVME_ST_PENDING);
+	assert_false(cmd.done);
+	MODEL_UNTIL(cmd.done);
+	assert_int_equal(cmd.status, 0);
+	assert_true(persists_now(NSID) && persists_now(two));
+	/* nothing to do; one to do; one ends meanwhile; its controller is reset */
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], true, &cmd.cmd), 0);
+	assert_int_equal(nvme_resv_set_ptpl(ns(), false, &cmd.cmd), NVME_ST_PENDING);
+	cmd.cmd.cancel(&cmd.cmd);
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NVME_NSID_ALL);
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], true, &cmd.cmd), NVME_ST_PENDING);
+	MODEL_UNTIL(cmd.done);
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NVME_NSID_ALL);
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], false, &cmd.cmd), NVME_ST_PENDING);
+	assert_int_equal(nvme_ns_delete(ss, two, true, why, sizeof(why)), 0);
+	MODEL_UNTIL(cmd.done);
+	assert_int_equal(cmd.status & 0x7ff, GENERIC(NVME_SC_INVALID_NS));
+	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NVME_NSID_ALL);
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], true, &cmd.cmd), NVME_ST_PENDING);
+	cmd.cmd.cancel(&cmd.cmd);
+	for (unsigned i = 0; i < 50; i++)
+		model_pump();
+	assert_false(cmd.done);
+	second_ns(NULL);
+	assert_int_equal(nvme_resv_set_ptpl(ns(), false, &cmd.cmd), NVME_ST_PENDING);
+	MODEL_UNTIL(cmd.done);
+	assert_int_equal(nvme_resv_set_ptpl_all(ctrl[A], true, &cmd.cmd) & 0x7ff,
+			 SPECIFIC(NVME_SC_FEATURE_NOT_CHANGEABLE));
+	assert_false(persists_now(NSID));
+}
+
 static void persistence_unsupported(void **state)
 {
 	model_cmd_init(&cmd, ctrl[A], nvme_admin_set_features, NSID);
@@ -864,6 +922,7 @@ int main(void)
 		T(notifications_are_bounded),
 		TF(persists),
 		TF(persistence_feature),
+		TF(persistence_of_all),
 		T(persistence_unsupported),
 		TF(waits_for_the_file),
 		TF(file_cannot_be_written),
