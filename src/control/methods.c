@@ -198,8 +198,8 @@ static bool no_such_ns(const struct control_context *ctx, const char *name, cons
 	if (!f.found || (!given && strcmp(kinds, "namespace")))
 		return false;
 	if (!f.nvme)
-		snprintf(why, CONTROL_WHY_MAX, "%s: %.*s is no NVMe device and has no namespaces",
-			 name, (int)f.len, name);
+		snprintf(why, CONTROL_WHY_MAX, "%s%s%.*s is no NVMe device and has no namespaces",
+			 slash ? name : "", slash ? ": " : "", (int)f.len, name);
 	else if (!given)
 		snprintf(why, CONTROL_WHY_MAX,
 			 "%s: is no namespace: give one such as %.*s/ns1; softiov ns show %.*s "
@@ -282,7 +282,7 @@ static void set_link(struct net_policy *p, const char *word)
 						: NET_LINK_DISABLE;
 }
 
-static int refuse(const char *name, char *why, const char *text)
+int control_refuse(const char *name, char why[CONTROL_WHY_MAX], const char *text)
 {
 	snprintf(why, CONTROL_WHY_MAX, "%s: %s", name, text);
 	return -EINVAL;
@@ -320,18 +320,19 @@ static int edit_policy(const char *name, struct net_policy *p, const json_t *par
 	const char *link = param_string(params, "link-state");
 
 	if (json_object_size(params) < 2)
-		return refuse(name, why,
-			      "nothing to set: give mac, vlan, qos, proto, trunk, spoofchk, trust "
-			      "or link-state");
+		return control_refuse(
+			name, why,
+			"nothing to set: give mac, vlan, qos, proto, trunk, spoofchk, trust "
+			"or link-state");
 	if (mac) {
 		text_mac(mac, p->mac);
 		p->mac_by_admin = true;
 	}
 	set_vlan(p, params);
 	if (trunk && set_trunk(p, trunk))
-		return refuse(name, why,
-			      "trunk: give VLAN ids from 1 to 4094, such as 1,5-9, or "
-			      "off");
+		return control_refuse(name, why,
+				      "trunk: give VLAN ids from 1 to 4094, such as 1,5-9, or "
+				      "off");
 	if (json_object_get(params, "spoofchk"))
 		p->spoof_check = param_bool(params, "spoofchk");
 	if (json_object_get(params, "trust"))
@@ -339,13 +340,13 @@ static int edit_policy(const char *name, struct net_policy *p, const json_t *par
 	if (link)
 		set_link(p, link);
 	if (p->vlan && p->trunk_enabled)
-		return refuse(name, why,
-			      "vlan and trunk exclude each other: set trunk off or "
-			      "vlan 0 as well");
+		return control_refuse(name, why,
+				      "vlan and trunk exclude each other: set trunk off or "
+				      "vlan 0 as well");
 	if (!p->vlan && (p->vlan_qos || p->vlan_proto != 0x8100))
-		return refuse(name, why,
-			      "qos and proto belong to a port VLAN: give vlan 1..4094 "
-			      "as well");
+		return control_refuse(name, why,
+				      "qos and proto belong to a port VLAN: give vlan 1..4094 "
+				      "as well");
 	return 0;
 }
 

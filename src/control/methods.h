@@ -49,6 +49,8 @@ int control_run(const struct control_context *ctx, const struct control_command 
 const char *param_string(const json_t *params, const char *name); /* NULL: not given */
 bool param_bool(const json_t *params, const char *name);	  /* false: not given */
 
+/* -EINVAL with why: "name: text". */
+int control_refuse(const char *name, char why[CONTROL_WHY_MAX], const char *text);
 /* -ENOENT with why: what is so called, or what was probably meant. kinds says what may be named
  * ("a function or root"). */
 int control_no_such(const struct control_context *ctx, const char *name, const char *kinds,

@@ -13,12 +13,6 @@
 
 #define TARGETS_MAX 64 /* named in one attach */
 
-static int refuse(const char *name, char *why, const char *text)
-{
-	snprintf(why, CONTROL_WHY_MAX, "%s: %s", name, text);
-	return -EINVAL;
-}
-
 /* The same as show namespaces. */
 int control_ns_show(const struct control_context *ctx, const json_t *params, json_t **result,
 		    char why[CONTROL_WHY_MAX])
@@ -60,9 +54,10 @@ static int choose_backend(const char *name, const json_t *params, const char **b
 	}
 	if (*backend)
 		return 0;
-	return refuse(name, why,
-		      "no backend given: add one of file PATH, device PATH, memory SIZE, null "
-		      "SIZE, nbd URI, pool SIZE");
+	return control_refuse(
+		name, why,
+		"no backend given: add one of file PATH, device PATH, memory SIZE, null "
+		"SIZE, nbd URI, pool SIZE");
 }
 
 static int check_settings(const char *name, const json_t *params, const char *backend, char *why)
@@ -113,9 +108,9 @@ static int fill_backend(const char *name, const json_t *params, const char *back
 	}
 	cfg->from_pool = !strcmp(backend, "pool");
 	if (b->type == BLOCK_NBD && !text_nbd_uri(b->target))
-		return refuse(name, why,
-			      "nbd: give a URI such as nbd://host/export or "
-			      "nbd+unix:///export?socket=/path");
+		return control_refuse(name, why,
+				      "nbd: give a URI such as nbd://host/export or "
+				      "nbd+unix:///export?socket=/path");
 	param_size(params, "size", &b->size);
 	b->preallocate = param_bool(params, "preallocate");
 	b->read_only = param_bool(params, "read-only");
@@ -179,9 +174,10 @@ static int decode_create(const char *name, const json_t *params, struct nvme_ns_
 	cfg->uuid = param_string(params, "uuid");
 	cfg->reservations = param_string(params, "reservations");
 	if (!ret && cfg->uuid && text_uuid(cfg->uuid))
-		ret = refuse(name, why,
-			     "uuid: write a UUID as uuidgen prints it, or leave it out to have one "
-			     "generated");
+		ret = control_refuse(
+			name, why,
+			"uuid: write a UUID as uuidgen prints it, or leave it out to have one "
+			"generated");
 	return ret;
 }
 
@@ -215,7 +211,8 @@ int control_ns_create(const struct control_context *ctx, const json_t *params, j
 		return -ENOMEM;
 	ret = decode_create(device, params, &cfg, why);
 	if (!ret && split_targets(list, targets, &n))
-		ret = refuse(device, why, "attach: too many at once: give all, or ns attach more");
+		ret = control_refuse(device, why,
+				     "attach: too many at once: give all, or ns attach more");
 	if (!ret)
 		ret = softiov_ns_create(ctx->softiov, device, &cfg, targets, n, name, why);
 	free(list);
@@ -266,12 +263,12 @@ int control_ns_resize(const struct control_context *ctx, const json_t *params, j
 
 	param_size(params, "size", &size);
 	if (!ret && !size && !f.sized_by_itself)
-		ret = refuse(
+		ret = control_refuse(
 			f.name, why,
 			"give its new size, such as 8G: only block devices and NBD have one of "
 			"their own");
 	if (!ret && size > NVME_NS_SIZE_MAX)
-		ret = refuse(f.name, why, "size: too large: give one such as 4G");
+		ret = control_refuse(f.name, why, "size: too large: give one such as 4G");
 	return ret ? ret
 		   : softiov_ns_resize(ctx->softiov, f.name, size, param_bool(params, "force"),
 				       why);

@@ -10,12 +10,6 @@
 #include "control/text.h"
 #include "util/util.h"
 
-static int refuse(const char *name, char *why, const char *text)
-{
-	snprintf(why, CONTROL_WHY_MAX, "%s: %s", name, text);
-	return -EINVAL;
-}
-
 /* ---- limits ---- */
 
 void put_limits(json_t *obj, const struct nvme_limits *lim)
@@ -51,17 +45,21 @@ int control_take_limits(const char *name, const json_t *params, struct nvme_limi
 	param_size(params, "bandwidth-burst", &lim->bandwidth_burst);
 	if ((lim->bandwidth && lim->bandwidth < NVME_BANDWIDTH_MIN) ||
 	    lim->bandwidth > NVME_BANDWIDTH_MAX)
-		return refuse(name, why,
-			      "bandwidth: give bytes a second, from 4K, such as 200M, or 0 for no "
-			      "limit");
+		return control_refuse(
+			name, why,
+			"bandwidth: give bytes a second, from 4K, such as 200M, or 0 for no "
+			"limit");
 	if (lim->bandwidth_burst > NVME_BANDWIDTH_MAX)
-		return refuse(name, why, "bandwidth-burst: too large: give bytes, such as 64M");
+		return control_refuse(name, why,
+				      "bandwidth-burst: too large: give bytes, such as 64M");
 	if (!lim->iops && json_object_get(params, "iops-burst") && lim->iops_burst)
-		return refuse(name, why, "iops-burst: there is no limit of iops: give iops too");
+		return control_refuse(name, why,
+				      "iops-burst: there is no limit of iops: give iops too");
 	if (!lim->bandwidth && json_object_get(params, "bandwidth-burst") && lim->bandwidth_burst)
-		return refuse(name, why,
-			      "bandwidth-burst: there is no limit of bandwidth: give bandwidth "
-			      "too");
+		return control_refuse(
+			name, why,
+			"bandwidth-burst: there is no limit of bandwidth: give bandwidth "
+			"too");
 	if (!lim->iops)
 		lim->iops_burst = 0;
 	if (!lim->bandwidth)
@@ -74,9 +72,9 @@ int control_edit_limits(const char *name, const json_t *params, struct nvme_limi
 {
 	/* Besides the name. */
 	if (json_object_size(params) < 2)
-		return refuse(name, why,
-			      "nothing to set: give iops, iops-burst, bandwidth or "
-			      "bandwidth-burst");
+		return control_refuse(name, why,
+				      "nothing to set: give iops, iops-burst, bandwidth or "
+				      "bandwidth-burst");
 	return control_take_limits(name, params, lim, why);
 }
 

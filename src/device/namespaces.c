@@ -235,18 +235,27 @@ static int link_target(struct nvme_device *nd, uint32_t nsid, const struct targe
 	return link(nd->subsystem, nsid, t->cntlid, why, WHY_MAX);
 }
 
+static int find_both(struct softiov *s, const char *ns, const char *target, struct nvme_device **nd,
+		     uint32_t *nsid, struct target *t, char why[WHY_MAX])
+{
+	int r = find_ns(s, ns, nd, nsid, why);
+
+	if (!r)
+		r = find_target(*nd, target, t, why);
+	if (!r)
+		why[0] = '\0';
+	return r;
+}
+
 int softiov_ns_attach(struct softiov *s, const char *ns, const char *target, char why[WHY_MAX])
 {
 	struct nvme_device *nd = NULL;
 	struct target t;
 	uint32_t nsid = 0;
-	int r = find_ns(s, ns, &nd, &nsid, why);
+	int r = find_both(s, ns, target, &nd, &nsid, &t, why);
 
-	if (!r)
-		r = find_target(nd, target, &t, why);
 	if (r)
 		return r;
-	why[0] = '\0';
 	r = link_target(nd, nsid, &t, nvme_ns_attach, -EALREADY, why);
 	if (r == -EALREADY)
 		return why_set(why, r, "%s is attached to %s already", ns, target);
@@ -258,13 +267,10 @@ int softiov_ns_detach(struct softiov *s, const char *ns, const char *target, cha
 	struct nvme_device *nd = NULL;
 	struct target t;
 	uint32_t nsid = 0;
-	int r = find_ns(s, ns, &nd, &nsid, why);
+	int r = find_both(s, ns, target, &nd, &nsid, &t, why);
 
-	if (!r)
-		r = find_target(nd, target, &t, why);
 	if (r)
 		return r;
-	why[0] = '\0';
 	r = link_target(nd, nsid, &t, nvme_ns_detach, -ENOENT, why);
 	if (r == -ENOENT)
 		return why_set(why, r, "%s is not attached to %s; see `softiov ns show`", ns,
