@@ -290,9 +290,9 @@ static int open_path(struct file_backend *f, char *why, size_t why_len)
 	if (errno != ENOENT)
 		return refuse(why, why_len, -errno, cfg->target, "opening it");
 	snprintf(why, why_len, "%s does not exist%s", cfg->target,
-		 cfg->read_only	 ? ", and is to be read only: make it first"
-		 : cfg->size	 ? ", and its folder does not either: make that first"
-				 : ": give it a size, and it is made");
+		 cfg->read_only ? ", and is to be read only: make it first"
+		 : cfg->size	? ", and its folder does not either: make that first"
+				: ": give it a size, and it is made");
 	return -ENOENT;
 }
 
