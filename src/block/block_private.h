@@ -72,6 +72,13 @@ extern const struct backend_impl block_file_impl, block_device_impl, block_memor
 /* An open backend of this process that has this file (or device), or NULL. Control. */
 struct block_backend *backend_find(bool device, uint64_t dev, uint64_t ino);
 
+/*
+ * Closes what nobody uses any more, a map of it (or NULL) first. Where that frees much - of a file
+ * that was removed, of memory - a thread does it: a guest that deletes a large namespace is not to
+ * hold up the control thread. Control.
+ */
+void backend_put_away(int fd, void *mem, size_t len);
+
 /* A write has failed, or succeeded again: for block_state() and the log. Maps what means the same
  * to one errno. Any thread. */
 int backend_account(struct block_backend *b, const struct block_request *req, int result);

@@ -163,7 +163,7 @@ void file_close(struct block_backend *b)
 	pthread_mutex_destroy(&f->overlap.lock);
 	/* the kernel may hold the file a little longer than we do */
 	unlock_fd(f->fd);
-	close(f->fd);
+	backend_put_away(f->fd, NULL, 0);
 }
 
 /* ---- files ---- */

@@ -116,10 +116,11 @@ static int memory_open(struct block_backend *b, char *why, size_t why_len)
 static void memory_close(struct block_backend *b)
 {
 	struct memory_backend *m = memory_of(b);
+	struct memory_map *map = atomic_load(&m->map);
 
 	offload_fini(&m->offload);
-	map_free(atomic_load(&m->map));
-	close(m->fd);
+	backend_put_away(m->fd, map->ptr, map->len);
+	free(map);
 }
 
 /* Workers see a map that is larger before the size that needs it, and a size that is smaller

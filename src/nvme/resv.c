@@ -630,7 +630,8 @@ static bool is_stale(const struct nvme_ns *ns, uint16_t cntlid)
 static void host_left(struct nvme_subsystem *ss, uint16_t cntlid)
 {
 	for (unsigned i = 0; i < ss->nn; i++)
-		if (ss->ns[i] && (forget_nameless(ss->ns[i], cntlid) || is_stale(ss->ns[i], cntlid)))
+		if (ss->ns[i] &&
+		    (forget_nameless(ss->ns[i], cntlid) || is_stale(ss->ns[i], cntlid)))
 			publish(ss->ns[i]);
 }
 

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -57,6 +59,37 @@ static void test_verify_bytes(void **state)
 	compare_with_model(&g, b, 1, 100);
 	rig_stop(&g);
 	block_close(b);
+}
+
+static bool is_gone(int watch, int wait_ms)
+{
+	struct pollfd pfd = {.fd = watch, .events = POLLIN};
+
+	return poll(&pfd, 1, wait_ms) == 1;
+}
+
+/* A file that was removed is freed when it is closed: a small one at once, a large one by and by. */
+static void close_removed(uint64_t size, int wait_ms)
+{
+	struct block_config cfg = config(BLOCK_FILE, scratch("removed"), size);
+	int watch = inotify_init1(IN_CLOEXEC);
+	struct block_backend *b;
+
+	cfg.preallocate = true;
+	b = open_ok(&cfg);
+	assert_true(watch >= 0);
+	assert_true(inotify_add_watch(watch, cfg.target, IN_DELETE_SELF) >= 0);
+	assert_int_equal(unlink(cfg.target), 0);
+	assert_false(is_gone(watch, 0));
+	block_close(b);
+	assert_true(is_gone(watch, wait_ms));
+	close(watch);
+}
+
+static void test_close_removed(void **state)
+{
+	close_removed(MIB, 0);
+	close_removed(80 * MIB, 10000);
 }
 
 static int open_fails(const struct block_config *cfg, const char *word)
@@ -431,7 +464,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verify_direct), cmocka_unit_test(test_verify_cached),
 		cmocka_unit_test(test_verify_bytes),  cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_undo),
+		cmocka_unit_test(test_undo),	      cmocka_unit_test(test_close_removed),
 		cmocka_unit_test(test_wrong_kinds),   cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_truncated),     cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_reopen),	      cmocka_unit_test(test_discard_frees),
