@@ -215,6 +215,20 @@ static void no_more_than_eight(void **state)
 	assert_int_equal(n_done, 1);
 }
 
+/* What a worker said last of the old life is not told to the next one. */
+static void late_event(void **state)
+{
+	mq.hold_drain = true;
+	wr32(pf, NVME_REG_CC, 0);
+	nvme_event_post(pf, NVME_AER_ERROR, NVME_AER_ERROR_INVALID_DB_VAL, NVME_LOG_LID_ERROR);
+	model_drained(pf);
+	mq.hold_drain = false;
+	model_enable(pf);
+	aer(1);
+	mailbox_run();
+	assert_int_equal(n_done, 0);
+}
+
 static void namespace_changed(void **state)
 {
 	struct nvme_command *a = aer(1), *b = aer(2);
@@ -431,6 +445,7 @@ int main(void)
 		T(queue_depth),
 		T(smart),
 		T(no_more_than_eight),
+		T(late_event),
 		T(namespace_changed),
 		T(not_asked_for),
 		T(event_first),

@@ -367,6 +367,16 @@ static void primary_takes_flexible(void **state)
 	assert_int_equal(virt(ASSIGN, VQ, 12, 5), OK);
 }
 
+/* Resources that no queue of the primary's could use stay with its VFs. */
+static void primary_takes_no_more_than_it_can_use(void **state)
+{
+	pf->cfg.queue_pairs = NVME_QUEUE_PAIRS_MAX - 2;
+	assert_int_equal(virt(PRIMARY, VQ, 0, 3), SPECIFIC(NVME_SC_INVALID_CTRL_RESOURCES));
+	assert_int_equal(virt(PRIMARY, VQ, 0, 2), OK);
+	assert_int_equal(virt(PRIMARY, VQ, 0, 0), OK);
+	pf->cfg.queue_pairs = PRIVATE - 1;
+}
+
 static void managed_is_nobodys(void **state)
 {
 	assert_int_equal(virt(OFFLINE, 0, 11, 0), GENERIC(NVME_SC_INVALID_OPCODE));
@@ -480,6 +490,7 @@ int main(void)
 		T(vectors_in_use),
 		T(primary_resets),
 		T(primary_takes_flexible),
+		T(primary_takes_no_more_than_it_can_use),
 		M(managed_is_nobodys),
 		M(configured_managed),
 		M(configured_while_attached),
