@@ -15,6 +15,7 @@ enum { MEM = 1, FILE512, READONLY, MEM4K, NULLDEV, SHARED };
 #define KIB64_BLOCKS 128u
 
 static const char config[] =
+	"workers: 2\n"
 	"devices:\n"
 	"  ssd0:\n"
 	"    type: nvme\n"

@@ -16,6 +16,7 @@
 #define SIZE	 (64u << 20)
 
 static const char config[] =
+	"workers: 2\n"
 	"devices:\n"
 	"  ssd0:\n"
 	"    type: nvme\n"

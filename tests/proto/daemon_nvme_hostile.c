@@ -3,7 +3,8 @@
 
 #include <time.h>
 
-static const char config[] = "devices:\n"
+static const char config[] = "workers: 2\n"
+			     "devices:\n"
 			     "  ssd0:\n"
 			     "    type: nvme\n"
 			     "    total-vfs: 4\n"

@@ -19,7 +19,8 @@ enum { MEM = 1, FILE512, HONEST, NULLDEV };
 #define DEPTH	 64
 #define STALL_MS (3000 * nvme_rig_slow())
 
-static const char config[] = "devices:\n"
+static const char config[] = "workers: 2\n"
+			     "devices:\n"
 			     "  ssd0:\n"
 			     "    type: nvme\n"
 			     "    total-vfs: 4\n"

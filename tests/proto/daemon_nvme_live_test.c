@@ -10,7 +10,8 @@
 #include <jansson.h>
 #include <math.h>
 
-static const char config[] = "devices:\n"
+static const char config[] = "workers: 2\n"
+			     "devices:\n"
 			     "  ssd0:\n"
 			     "    type: nvme\n"
 			     "    total-vfs: 4\n"

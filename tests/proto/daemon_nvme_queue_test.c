@@ -13,7 +13,8 @@ enum { MEM = 1, NULLDEV, FILE512 };
 
 #define DEEP 1024
 
-static const char config[] = "devices:\n"
+static const char config[] = "workers: 2\n"
+			     "devices:\n"
 			     "  ssd0:\n"
 			     "    type: nvme\n"
 			     "    total-vfs: 3\n"
