@@ -4,9 +4,10 @@
  * pauses that grow. What the server had not answered by then is sent again; all operations can be
  * repeated.
  *
- * One thing cannot be made good here: writes that the server acknowledged but had not stored when
- * it crashed (not merely closed the connection). A flush on the new connection does not know of
- * them. The log says when that may have happened.
+ * One thing cannot be made good here: writes that the server acknowledged but may not have stored
+ * when the connection ended. A flush on the new connection does not know of them, so the flushes
+ * that wait at that moment fail, or, if none does, the next one, as those of a disk whose cache has
+ * lost data.
  */
 #include "block/nbd_private.h"
 
@@ -70,8 +71,9 @@ static int op_done_cb(void *opaque, int *error)
 	return 1; /* libnbd forgets it */
 }
 
-static int64_t send_flush(struct nbd_link *l, nbd_completion_callback cb)
+static int64_t send_flush(struct nbd_link *l, struct nbd_op *op, nbd_completion_callback cb)
 {
+	op->written = l->written;
 	return nbd_aio_flush(l->h, cb, 0);
 }
 
@@ -98,7 +100,7 @@ static int64_t send_op(struct nbd_link *l, struct nbd_op *op)
 
 	op->piece = 0;
 	if (op->syncing)
-		return send_flush(l, cb);
+		return send_flush(l, op, cb);
 	switch (op->op) {
 	case BLOCK_READ:
 		op->piece = MIN(left, l->export.max_piece);
@@ -107,7 +109,7 @@ static int64_t send_op(struct nbd_link *l, struct nbd_op *op)
 		op->piece = MIN(left, l->export.max_piece);
 		return nbd_aio_pwrite(l->h, op->data + op->at, op->piece, off, cb, fua);
 	case BLOCK_FLUSH:
-		return send_flush(l, cb);
+		return send_flush(l, op, cb);
 	case BLOCK_WRITE_ZEROES:
 		return send_zeroes(l, op, cb, fua);
 	case BLOCK_DISCARD:
@@ -160,6 +162,11 @@ static int map_error(int error)
 static void start_op(struct nbd_link *l, struct nbd_op *op)
 {
 	op_remove(&l->queued, op);
+	if (l->lost && op->op == BLOCK_FLUSH && !op_cancelled(op)) {
+		l->lost = false;
+		op_end(l, op, -EIO);
+		return;
+	}
 	if (op_cancelled(op) || is_nothing(l, op)) {
 		op_end(l, op, 0);
 		return;
@@ -187,6 +194,16 @@ static void start_queued(struct nbd_link *l)
 	}
 }
 
+/* A piece was done: what the server may still lose. Without flush it has no cache. */
+static void account(struct nbd_link *l, const struct nbd_op *op)
+{
+	if (op->syncing || op->op == BLOCK_FLUSH)
+		l->stored = MAX(l->stored, op->written);
+	else if (op_writes(op->op) && l->export.flush &&
+		 !(op->flags & BLOCK_FUA && l->export.fua))
+		l->written++;
+}
+
 /* True: there is more of it to be sent. */
 static bool end_piece(struct nbd_link *l, struct nbd_op *op)
 {
@@ -201,15 +218,12 @@ static bool end_piece(struct nbd_link *l, struct nbd_op *op)
 		op_end(l, op, map_error(op->error));
 		return false;
 	}
+	account(l, op);
 	op->at += op->piece;
 	again = op->op != BLOCK_FLUSH && op->at < op->len;
 	if (!again && !op->syncing && op->flags & BLOCK_FUA && op_writes(op->op) &&
 	    !l->export.fua && l->export.flush)
 		op->syncing = again = true;
-	if (op_writes(op->op))
-		l->dirty = true;
-	else if (op->op == BLOCK_FLUSH)
-		l->dirty = false;
 	if (again)
 		op_push_front(&l->queued, op);
 	else
@@ -355,7 +369,6 @@ static bool connect_link(struct nbd_link *l)
 	l->h = nbd_create();
 	if (!l->h)
 		return false;
-	nbd_set_pread_initialize(l->h, false);
 	nbd_set_uri_allow_local_file(l->h, true);
 	if (nbd_aio_connect_uri(l->h, l->uri))
 		goto fail;
@@ -399,6 +412,30 @@ static void close_link(struct nbd_link *l)
 		op_remove(&l->inflight, op);
 		op_push_front(&l->queued, op);
 	}
+}
+
+/*
+ * The connection has ended, and everything waits for the next one. What is under way starts anew,
+ * with what of it was done already.
+ */
+static bool look_for_losses(struct nbd_link *l)
+{
+	bool lost = l->written != l->stored, told = false;
+	struct nbd_op *op, *next;
+
+	for (op = l->queued.head; op; op = next) {
+		next = op->next;
+		op->at = 0;
+		op->syncing = false;
+		if (!lost || op->op != BLOCK_FLUSH || op_cancelled(op))
+			continue;
+		op_remove(&l->queued, op);
+		op_end(l, op, -EIO);
+		told = true;
+	}
+	l->stored = l->written;
+	l->lost = (l->lost || lost) && !told;
+	return lost;
 }
 
 /* Until the connection ends. */
@@ -457,7 +494,9 @@ void *nbd_link_main(void *arg)
 				break;
 			publish(l, NULL, NULL);
 			log_warn("%s: %s is gone%s: connecting again", l->name, l->uri,
-				 l->dirty ? "; what it had not stored is lost if it crashed" : "");
+				 look_for_losses(l) ? "; what it had not stored may be lost, which "
+						      "a flush will say"
+						    : "");
 		}
 		go = pause_for(l, pause);
 		pause = MIN(pause * 2, PAUSE_MAX_NS);

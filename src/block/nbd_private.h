@@ -38,6 +38,7 @@ struct nbd_op {
 	uint64_t cost;
 	/* the thread's own */
 	uint64_t at, piece;
+	uint64_t written; /* of a flush: what the connection had written before it */
 	bool syncing; /* the flush that stands for FUA */
 	int error;
 	uint8_t data[];
@@ -75,7 +76,10 @@ struct nbd_link {
 	/* the thread's own */
 	struct nbd_handle *h;
 	struct nbd_op_list queued, inflight, completed;
-	bool drop, dirty;
+	bool drop;
+	/* Writes that were acknowledged, and how many of them a flush has made safe. */
+	uint64_t written, stored;
+	bool lost; /* some that were not: the next flush says so */
 };
 
 static inline void op_push(struct nbd_op_list *l, struct nbd_op *op)

@@ -323,6 +323,51 @@ static void test_reconnect(void **state)
 	free(buf);
 }
 
+/* Writes that the server may have lost with its life: a flush says so, once. What was flushed, or
+ * written through, is not doubted. */
+static void test_lost_writes(void **state)
+{
+	struct block_config cfg = config(BLOCK_NBD, uri, 0);
+	struct io flushes[3];
+	struct block_backend *b;
+	uint8_t buf[4096] = {1};
+	struct rig g;
+	unsigned i;
+
+	start_nbdkit("2M", NULL, NULL, NULL);
+	b = open_ok(&cfg);
+	rig_start(&g);
+	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 4096, buf, 0), 0);
+	stop_server();
+	start_nbdkit("2M", NULL, NULL, NULL);
+	assert_int_equal(io_now(&g, b, BLOCK_READ, 0, 4096, buf, 0), 0);
+	assert_int_equal(io_now(&g, b, BLOCK_FLUSH, 0, 0, NULL, 0), -EIO);
+	assert_int_equal(io_now(&g, b, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	/* flushed, or none */
+	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 4096, buf, 0), 0);
+	assert_int_equal(io_now(&g, b, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 4096, buf, BLOCK_FUA), 0);
+	stop_server();
+	start_nbdkit("2M", NULL, NULL, NULL);
+	assert_int_equal(io_now(&g, b, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	/* all that waited for it */
+	assert_int_equal(io_now(&g, b, BLOCK_WRITE, 0, 4096, buf, 0), 0);
+	freeze_server();
+	for (i = 0; i < ARRAY_SIZE(flushes); i++) {
+		io_prepare(&flushes[i], &g, b, BLOCK_FLUSH, 0, 0, NULL, 0);
+		io_submit(&flushes[i]);
+	}
+	nap_ms(50);
+	stop_server();
+	for (i = 0; i < ARRAY_SIZE(flushes); i++)
+		assert_int_equal(io_wait(&flushes[i]), -EIO);
+	start_nbdkit("2M", NULL, NULL, NULL);
+	assert_int_equal(io_now(&g, b, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	rig_stop(&g);
+	block_close(b);
+	stop_server();
+}
+
 /* The server hangs: what is cancelled ends at once, and its memory stays as it is from then on. */
 static void test_cancel(void **state)
 {
@@ -476,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_lost_writes),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_hanging_costs_little),
 		cmocka_unit_test(test_resized),
