@@ -145,7 +145,9 @@ static bool channel_arm(struct poller *p)
 	struct block_channel *ch = container_of(p, struct block_channel, poller);
 
 	ch->awake = false;
-	return (ch->has_ring && ring_arm(ch)) || ch->finished.head || ch->waiting.head ||
+	/* what waits for room comes with a completion */
+	return (ch->has_ring && ring_arm(ch)) || ch->finished.head ||
+	       (ch->waiting.head && ch->inflight < RING_CQ_ENTRIES) ||
 	       atomic_load(&ch->returned) || atomic_load(&ch->forget);
 }
 

@@ -19,6 +19,13 @@
 #define STATE_STAGE   0xffu
 #define STATE_OVERLAP 0x100u /* holds its blocks (overlap.c) */
 #define STATE_THREAD  0x200u /* on a thread */
+#define STATE_SLOW    0x400u /* counted in slow_calls */
+
+/*
+ * Calls that block take one of the ring's kernel threads each, which all backends share: more than
+ * these of one backend go to its own threads, so that it may hang without holding up others.
+ */
+#define SLOW_CALLS_MAX 4u
 
 #define EXPECT_CALL INT64_MIN /* always ask ring_done() */
 
@@ -38,11 +45,20 @@ static void drop_bounce(struct block_request *req)
 	req->channel->bounce_bytes -= req->len;
 }
 
+static void slow_call_over(struct file_backend *f, struct block_request *req)
+{
+	if (!(req->state & STATE_SLOW))
+		return;
+	req->state &= ~STATE_SLOW;
+	atomic_fetch_sub(&f->slow_calls, 1);
+}
+
 static int finish(struct block_request *req, int result)
 {
 	struct file_backend *f = file_of(req->backend);
 
 	drop_bounce(req);
+	slow_call_over(f, req);
 	if (req->state & STATE_OVERLAP) {
 		req->state &= ~STATE_OVERLAP;
 		overlap_leave(f, req);
@@ -55,6 +71,7 @@ static int to_thread(struct file_backend *f, struct block_request *req)
 	int r;
 
 	drop_bounce(req);
+	slow_call_over(f, req);
 	req->state |= STATE_THREAD;
 	r = offload_submit(&f->offload, req);
 	return r == BLOCK_PENDING ? r : finish(req, r);
@@ -68,6 +85,29 @@ int file_delivered(struct block_request *req)
 }
 
 /* ---- the ring ---- */
+
+/* Whether the ring takes another request of this backend. When it is full of what hangs, others go
+ * round it. */
+static bool ring_takes(const struct block_channel *ch, const struct file_backend *f)
+{
+	return ch->has_ring && !f->no_ring && ch->inflight < RING_CQ_ENTRIES;
+}
+
+/* The same for a call that blocks, which is counted. */
+static bool ring_takes_slow(const struct block_channel *ch, struct file_backend *f,
+			    struct block_request *req)
+{
+	if (!ring_takes(ch, f))
+		return false;
+	if (req->state & STATE_SLOW)
+		return true;
+	if (atomic_fetch_add(&f->slow_calls, 1) >= SLOW_CALLS_MAX) {
+		atomic_fetch_sub(&f->slow_calls, 1);
+		return false;
+	}
+	req->state |= STATE_SLOW;
+	return true;
+}
 
 static struct io_uring_sqe *new_entry(struct block_channel *ch, struct block_request *req)
 {
@@ -135,7 +175,7 @@ static int submit_rw(struct block_channel *ch, struct file_backend *f, struct bl
 {
 	struct io_uring_sqe *sqe;
 
-	if (unlikely(!ch->has_ring || req->len > RING_TRANSFER_MAX || req->iovcnt > IOV_MAX))
+	if (unlikely(!ring_takes(ch, f) || req->len > RING_TRANSFER_MAX || req->iovcnt > IOV_MAX))
 		return to_thread(f, req);
 	req->expect = f->overlap.used ? EXPECT_CALL : (int64_t)req->len;
 	if (f->direct) {
@@ -157,8 +197,11 @@ static int submit_rw(struct block_channel *ch, struct file_backend *f, struct bl
 
 static int submit_sync(struct block_channel *ch, struct file_backend *f, struct block_request *req)
 {
-	struct io_uring_sqe *sqe = new_entry(ch, req);
+	struct io_uring_sqe *sqe;
 
+	if (!ring_takes_slow(ch, f, req))
+		return to_thread(f, req);
+	sqe = new_entry(ch, req);
 	if (!sqe)
 		return BLOCK_PENDING;
 	io_uring_prep_fsync(sqe, f->fd, IORING_FSYNC_DATASYNC);
@@ -185,8 +228,10 @@ static int submit_zero(struct block_channel *ch, struct file_backend *f, struct 
 	struct io_uring_sqe *sqe;
 
 	/* A device's discard is an ioctl; what it zeroes must be whole sectors. */
-	if (!ch->has_ring || mode < 0 ||
-	    (f->device && (req->op == BLOCK_DISCARD || (req->offset | req->len) & (f->sector - 1))))
+	if (mode < 0 ||
+	    (f->device &&
+	     (req->op == BLOCK_DISCARD || (req->offset | req->len) & (f->sector - 1))) ||
+	    !ring_takes_slow(ch, f, req))
 		return to_thread(f, req);
 	sqe = new_entry(ch, req);
 	if (!sqe)
@@ -213,7 +258,7 @@ int file_restart(struct block_channel *ch, struct block_request *req)
 	case BLOCK_WRITE:
 		return submit_rw(ch, f, req);
 	case BLOCK_FLUSH:
-		return ch->has_ring ? submit_sync(ch, f, req) : to_thread(f, req);
+		return submit_sync(ch, f, req);
 	case BLOCK_WRITE_ZEROES:
 	case BLOCK_DISCARD:
 		return submit_zero(ch, f, req);

@@ -29,11 +29,13 @@ struct file_backend {
 	int fd;
 	bool direct;
 	bool device;
+	bool no_ring;	   /* other machines or programs answer for its file system */
 	bool created, grown; /* by open() */
 	uint64_t grown_from;
 	uint32_t mem_align, off_align; /* of O_DIRECT; 1 without */
 	uint32_t sector;	       /* of what fallocate() and discard take; 1 for files */
 	_Atomic uint32_t lacks;
+	_Atomic uint32_t slow_calls; /* in the hands of rings' kernel threads */
 	struct offload offload;
 	struct overlap overlap;
 	_Atomic uint8_t slots[BLOCK_CHANNELS_MAX]; /* ring_file() */

@@ -10,7 +10,7 @@
 
 #include "block/block_private.h"
 
-#define OFFLOAD_THREADS_MAX 8
+#define OFFLOAD_THREADS_MAX 16
 
 struct offload {
 	pthread_mutex_t lock;
