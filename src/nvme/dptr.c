@@ -48,6 +48,9 @@ static uint16_t unreachable(struct nvme_mem *m, uint64_t addr)
 {
 	const struct dma_region *r = dma_view_find(m->view, addr);
 
+	/* What the doorbell was rung for may have been mapped since the turn began. */
+	if (m->space && dma_view_get(m->space) != m->view)
+		return NVME_ST_RETRY;
 	if (r && !r->ptr)
 		m->met_remote = true;
 	return XFER_ERROR;
