@@ -4,6 +4,7 @@
  * nvme_io: left says how much is to come, so that an aborted one ends between two steps. Long ones
  * go by chunks, and let others have their turn.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "nvme/group_private.h"
@@ -53,9 +54,22 @@ static uint16_t read_start(struct nvme_group *g, struct nvme_io *io)
 	return st == NVME_ST_STEP ? read_next(g, io) : st;
 }
 
+/*
+ * That data did not reach the medium is told once: a host that tried the same again, as it does by
+ * itself without Do Not Retry, would be told that all is well.
+ */
+static uint16_t sync_status(int result)
+{
+	uint16_t st = nvme_status_of(result, 1);
+
+	return st && result != -ECANCELED && result != -ENOMEM && result != -EAGAIN
+		       ? st | NVME_ST_DNR
+		       : st;
+}
+
 static uint16_t write_next(struct nvme_group *g, struct nvme_io *io)
 {
-	return nvme_status_of(io->result, 1);
+	return io->req.flags & BLOCK_FUA ? sync_status(io->result) : nvme_status_of(io->result, 1);
 }
 
 static uint16_t write_start(struct nvme_group *g, struct nvme_io *io)
@@ -70,6 +84,11 @@ static uint16_t write_start(struct nvme_group *g, struct nvme_io *io)
 }
 
 /* ---- Flush ---- */
+
+static uint16_t flush_next(struct nvme_group *g, struct nvme_io *io)
+{
+	return sync_status(io->result);
+}
 
 static uint16_t flush_start(struct nvme_group *g, struct nvme_io *io)
 {
@@ -118,7 +137,7 @@ static uint16_t flush_all_next(struct nvme_group *g, struct nvme_io *io)
 {
 	if (io->ns) {
 		if (io->result < 0 && !io->status)
-			io->status = nvme_status_of(io->result, 1);
+			io->status = sync_status(io->result);
 		nvme_io_release(g, io);
 		io->step++;
 	}
@@ -419,7 +438,7 @@ const struct nvme_op nvme_op_flush_all = {
 };
 
 static const struct nvme_op ops[] = {
-	[nvme_cmd_flush] = {0, NVME_STATS_OTHER, NVME_ACCESS_WRITE, NULL, flush_start, write_next},
+	[nvme_cmd_flush] = {0, NVME_STATS_OTHER, NVME_ACCESS_WRITE, NULL, flush_start, flush_next},
 	[nvme_cmd_write] = {NVME_OP_RANGE | NVME_OP_DATA | NVME_OP_WRITES, NVME_STATS_WRITE,
 			    NVME_ACCESS_WRITE, NULL, write_start, write_next},
 	[nvme_cmd_read] = {NVME_OP_RANGE | NVME_OP_DATA, NVME_STATS_READ, NVME_ACCESS_READ, NULL,
