@@ -210,6 +210,7 @@ uint16_t nvme_transport_send(struct nvme_group *g, struct nvme_io *io)
 		return NVME_ST_RETRY;
 	if (len) {
 		t->cmd.data = calloc(1, len);
+		nvme_turn_charge(g, len);
 		st = t->cmd.data ? 0 : NVME_ST_RETRY;
 		if (!st && !to_host)
 			st = nvme_dptr_read(&g->mem, &io->sqe, t->cmd.data, len);
@@ -238,6 +239,7 @@ static bool complete(struct nvme_group *g, struct nvme_transport *t)
 	struct nvme_command *cmd = &t->cmd;
 	uint16_t st = t->status;
 
+	nvme_turn_charge(g, cmd->len);
 	if (!st && cmd->to_host && cmd->len)
 		st = nvme_dptr_write(&g->mem, &cmd->sqe, cmd->data, cmd->len);
 	if (st == NVME_ST_RETRY)
@@ -270,7 +272,7 @@ unsigned nvme_transport_poll(struct nvme_group *g)
 	for (end = &g->writeback; *end; end = &(*end)->back_next)
 		;
 	*end = list;
-	while ((t = g->writeback)) {
+	while ((t = g->writeback) && !nvme_turn_over(g)) {
 		next = t->back_next;
 		if (!complete(g, t))
 			break;

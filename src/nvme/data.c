@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A command's data, and the backend. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "nvme/group_private.h"
 
@@ -32,6 +33,7 @@ uint16_t nvme_io_buf(struct nvme_group *g, struct nvme_io *io, uint32_t len)
 		return NVME_ST_RETRY;
 	io->buf_len = len;
 	g->bounce_bytes += len;
+	nvme_turn_charge(g, NVME_TURN_CREDIT);
 	return 0;
 }
 
@@ -39,7 +41,9 @@ static uint16_t bounce(struct nvme_group *g, struct nvme_io *io, bool to_host)
 {
 	uint16_t st = nvme_io_buf(g, io, io->len);
 
-	if (!st && !to_host)
+	if (!st && to_host)
+		memset(io->buf, 0, io->len); /* a backend may leave it as it is (null) */
+	else if (!st)
 		st = nvme_dptr_read(&g->mem, &io->sqe, io->buf, io->len);
 	io->iov[0].iov_base = io->buf;
 	io->iov[0].iov_len = io->len;
@@ -65,8 +69,11 @@ uint16_t nvme_io_map(struct nvme_group *g, struct nvme_io *io, bool to_host)
 	}
 	st = nvme_dptr_map(&g->mem, &io->sqe, io->len, to_host, io->req.iov, max, &n);
 	io->req.iovcnt = n;
-	if (unlikely(st == NVME_ST_BOUNCE))
+	nvme_turn_charge(g, io->len / 8); /* to look at the list */
+	if (unlikely(st == NVME_ST_BOUNCE)) {
+		nvme_turn_charge(g, NVME_TURN_CREDIT);
 		return bounce(g, io, to_host);
+	}
 	return st;
 }
 
@@ -107,7 +114,8 @@ static void io_done(struct block_request *req, int result)
 /* The rest of what an operation that takes its time needs. */
 static __attribute__((noinline)) void under_way(struct nvme_group *g, struct nvme_io *io)
 {
-	if (!io->buf)
+	/* Only what moves data has just been mapped: else these are another command's regions. */
+	if (!io->buf && io->req.op <= BLOCK_WRITE)
 		pin(g, io);
 	if (!io->counted) {
 		nvme_io_wait_over(g, io);
@@ -134,6 +142,7 @@ uint16_t nvme_io_submit(struct nvme_group *g, struct nvme_io *io, enum block_op 
 	req->fixed = op <= BLOCK_WRITE ? nvme_fixed_piece(g, req) : 0;
 	r = block_submit(g->channel, io->ns->backend, req);
 	if (likely(r <= 0)) {
+		nvme_turn_charge(g, len + PAGE_SIZE_4K / 8);
 		io->result = r;
 		return NVME_ST_STEP;
 	}

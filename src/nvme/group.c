@@ -58,6 +58,8 @@ bool nvme_group_begin(struct nvme_group *g)
 	struct dma_space *dma = pci_function_dma(g->ctrl->fn);
 
 	g->now_ns = 0;
+	g->credit = NVME_TURN_CREDIT;
+	g->turn_over = false;
 	g->table = NULL;
 	g->able = false;
 	g->mem.view = NULL;
@@ -81,6 +83,18 @@ void nvme_group_idle(struct nvme_group *g)
 	if (g->busy)
 		nvme_busy_end(&g->ctrl->busy, clock_now_ns());
 	g->busy = false;
+}
+
+/* Of a turn that has copied a lot. A worker of one's own has nobody else to think of. */
+bool nvme_turn_over_slow(struct nvme_group *g)
+{
+	if (g->turn_over)
+		return true;
+	g->credit = NVME_TURN_CREDIT;
+	g->turn_over = !g->remote && clock_now_ns() - nvme_group_now(g) > NVME_TURN_NS;
+	if (g->turn_over)
+		g->credit = 0;
+	return g->turn_over;
 }
 
 /* ---- fetching ---- */
@@ -141,7 +155,7 @@ static unsigned fetch(struct nvme_group *g, struct nvme_sq *sq)
 	avail = nvme_ring_distance(sq->head, nvme_doorbell_read(g, &sq->tail), sq->size);
 	avail = MIN(avail, (unsigned)NVME_BURST);
 	/* budget() anew each time: completing in between gives and takes */
-	while (n < avail && budget(g) && fetch_one(g, sq))
+	while (n < avail && !nvme_turn_over(g) && budget(g) && fetch_one(g, sq))
 		n++;
 	if (unlikely(sq->fused_first))
 		nvme_fused_ring_empty(g, sq);
@@ -186,7 +200,7 @@ static unsigned run_done(struct nvme_group *g)
 	struct nvme_io *io;
 	unsigned n = 0;
 
-	while ((io = g->lists[IO_DONE].head) && n < 2 * NVME_BURST) {
+	while ((io = g->lists[IO_DONE].head) && n < 2 * NVME_BURST && !nvme_turn_over(g)) {
 		nvme_list_del(g, io);
 		nvme_io_continue(g, io);
 		n++;
@@ -194,14 +208,14 @@ static unsigned run_done(struct nvme_group *g)
 	return n;
 }
 
-/* Those that were there when this began. */
+/* Those that were there when this began; the others next time, as who comes back goes to the end. */
 static unsigned run_list(struct nvme_group *g, enum nvme_io_where w)
 {
 	struct nvme_io *io = g->lists[w].head, *last = g->lists[w].tail;
 	unsigned n = 0;
 	bool end = !io;
 
-	while (!end) {
+	while (!end && !nvme_turn_over(g)) {
 		io = g->lists[w].head;
 		end = io == last;
 		nvme_list_del(g, io);
@@ -221,7 +235,7 @@ static unsigned run_limited(struct nvme_group *g)
 	unsigned n = 0;
 
 	/* those whose limits were changed go to the back, or begin */
-	for (io = g->lists[IO_LIMITED].head; io; io = next) {
+	for (io = g->lists[IO_LIMITED].head; io && !nvme_turn_over(g); io = next) {
 		next = io->next;
 		if (!nvme_io_limits_changed(g, io))
 			continue;
@@ -229,7 +243,7 @@ static unsigned run_limited(struct nvme_group *g)
 		nvme_io_start(g, io);
 		n++;
 	}
-	while ((io = g->lists[IO_LIMITED].head) && n < 2 * NVME_BURST) {
+	while ((io = g->lists[IO_LIMITED].head) && n < 2 * NVME_BURST && !nvme_turn_over(g)) {
 		if (MAX(io->due_ctrl_ns, io->due_ns_ns) > now)
 			break;
 		nvme_list_del(g, io);
@@ -240,6 +254,24 @@ static unsigned run_limited(struct nvme_group *g)
 	return n;
 }
 
+/* A gate may stay closed for long, with a thousand commands before it: they are tried less and less
+ * often. */
+static void run_retries(struct nvme_group *g)
+{
+	uint64_t now = nvme_group_now(g);
+
+	if (now < g->retry_at_ns)
+		return;
+	run_list(g, IO_RETRY);
+	if (g->lists[IO_RETRY].head) {
+		g->retry_at_ns =
+			now + (g->retries < NVME_RETRY_FAST ? NVME_RETRY_NS : NVME_RETRY_SLOW_NS);
+		g->retries++;
+	} else {
+		g->retry_at_ns = g->retries = 0;
+	}
+}
+
 static unsigned run_waiting(struct nvme_group *g)
 {
 	unsigned n = 0;
@@ -247,7 +279,7 @@ static unsigned run_waiting(struct nvme_group *g)
 	if (g->lists[IO_LIMITED].head)
 		n += run_limited(g);
 	if (g->lists[IO_RETRY].head)
-		run_list(g, IO_RETRY); /* no work: else a closed gate would be polled */
+		run_retries(g); /* no work: else a closed gate would be polled */
 	if (g->lists[IO_YIELD].head)
 		n += run_list(g, IO_YIELD);
 	if (g->fused)
@@ -270,7 +302,10 @@ static __attribute__((noinline)) void set_timer(struct nvme_group *g)
 
 	if (io)
 		at = MIN(MAX(io->due_ctrl_ns, io->due_ns_ns), now + NVME_LIMIT_LOOK_NS);
-	if (g->lists[IO_RETRY].head || g->writeback || g->fused || g->lists[IO_STAGED].head)
+	if (g->lists[IO_RETRY].head)
+		earlier(&at, MAX(g->retry_at_ns, now + NVME_RETRY_NS / 2));
+	/* who waits for room is told by a doorbell */
+	if (g->writeback || g->fused || (g->lists[IO_STAGED].head && nvme_cq_room(&g->cq)))
 		earlier(&at, now + NVME_RETRY_NS);
 	earlier(&at, g->cq.irq_due_ns);
 	for (struct nvme_group_op *op = g->aborts; op; op = op->next)
@@ -313,7 +348,7 @@ static void end_turn(struct nvme_group *g)
 /* Without memory only what is the group's own goes on: a flush for shutdown. */
 static unsigned run_own(struct nvme_group *g)
 {
-	static const enum nvme_io_where lists[] = {IO_DONE, IO_RETRY};
+	static const enum nvme_io_where lists[] = {IO_DONE, IO_YIELD, IO_RETRY};
 	struct nvme_io *io, *next;
 	unsigned n = 0;
 
@@ -323,14 +358,26 @@ static unsigned run_own(struct nvme_group *g)
 			if (io->sq)
 				continue;
 			nvme_list_del(g, io);
-			if (lists[i] == IO_DONE)
+			if (lists[i] != IO_RETRY)
 				nvme_io_continue(g, io);
 			else
 				nvme_io_start(g, io);
-			n += lists[i] == IO_DONE;
+			n += lists[i] != IO_RETRY;
 		}
 	}
 	return n;
+}
+
+/* All else goes on when memory is there again, which kicks; its times may be long past. */
+static void set_own_timer(struct nvme_group *g)
+{
+	struct nvme_io *io = g->lists[IO_RETRY].head;
+
+	while (io && io->sq)
+		io = io->next;
+	if (io || g->clocked)
+		poller_set_timer(&g->poller, io ? clock_now_ns() + NVME_RETRY_NS : 0);
+	g->clocked = io != NULL;
 }
 
 static unsigned group_poll(struct poller *p)
@@ -350,8 +397,7 @@ static unsigned group_poll(struct poller *p)
 		n++;
 	if (unlikely(!able)) {
 		n += run_own(g);
-		if (wants_timer(g))
-			set_timer(g);
+		set_own_timer(g);
 		return n;
 	}
 	nvme_cq_acknowledge(g);
@@ -368,7 +414,7 @@ static unsigned group_poll(struct poller *p)
 	end_turn(g);
 	if (unlikely(wants_timer(g)))
 		set_timer(g);
-	return n;
+	return unlikely(g->turn_over) ? n + 1 : n;
 }
 
 /* Whether something could be fetched, or posted, if the host's last word is looked at. */

@@ -35,6 +35,12 @@
 #define NVME_BOUNCE_MAX	   (8u << 20) /* bytes of private copies of one group */
 #define NVME_IOV_INLINE	   8
 #define NVME_RETRY_NS	   (100 * NS_PER_US)
+#define NVME_RETRY_SLOW_NS (1 * NS_PER_MS) /* what was tried in vain so often: */
+#define NVME_RETRY_FAST	   32
+/* How long a turn may take before others have theirs, and for how many bytes the clock is not looked
+ * at. */
+#define NVME_TURN_NS	 (200 * NS_PER_US)
+#define NVME_TURN_CREDIT (256u << 10)
 #define NVME_LIMIT_LOOK_NS (20 * NS_PER_MS) /* how soon a change of limits is seen by who waits */
 #define NVME_ABORT_WAIT_NS (100 * NS_PER_MS)
 
@@ -245,6 +251,10 @@ struct nvme_group {
 	uint32_t bounce_bytes;
 	uint64_t turn;
 	uint64_t now_ns;     /* of this turn; 0: not read yet */
+	int64_t credit;	     /* of this turn, in bytes copied, before its time is looked at */
+	bool turn_over;	     /* nothing more is begun in it */
+	uint64_t retry_at_ns;
+	unsigned retries; /* rounds of them since there were none */
 	uint64_t generation; /* of the view that pointers were made with */
 	uint64_t shadow_addr, eventidx_addr;
 	uint32_t *shadow, *eventidx; /* pages; NULL: by nvme_mem_*() */
@@ -287,6 +297,18 @@ static inline uint64_t nvme_group_now(struct nvme_group *g)
 	if (!g->now_ns)
 		g->now_ns = clock_now_ns();
 	return g->now_ns;
+}
+
+/* Work that a turn did: bytes that were copied, or what takes as long. */
+static inline void nvme_turn_charge(struct nvme_group *g, uint64_t bytes)
+{
+	g->credit -= (int64_t)MIN(bytes, (uint64_t)NVME_TURN_CREDIT);
+}
+
+bool nvme_turn_over_slow(struct nvme_group *g);
+static inline bool nvme_turn_over(struct nvme_group *g)
+{
+	return unlikely(g->credit <= 0) && nvme_turn_over_slow(g);
 }
 
 /* One writer. */

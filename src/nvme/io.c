@@ -306,7 +306,7 @@ void nvme_io_settle(struct nvme_group *g, struct nvme_io *io, uint16_t st)
 	unsigned steps = 0;
 
 	while (st == NVME_ST_STEP) {
-		if (steps++ == STEPS_MAX) {
+		if (steps++ == STEPS_MAX || nvme_turn_over(g)) {
 			st = NVME_ST_YIELD;
 			break;
 		}

@@ -401,6 +401,89 @@ static void test_pins(void **state)
 	model_down();
 }
 
+/* What moves no data pins nothing, whatever the command before it used. */
+static void test_flush_pins_nothing(void **state)
+{
+	struct nvme_sqe flush = range(nvme_cmd_flush, 0, 1), zeroes, sqe;
+	struct nvme_cqe cqe;
+	uint64_t t, *list;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	/* sixteen regions, no two of them neighbours in the file */
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(dma_space_map(model.dma, 0x40000000 + i * PAGE, PAGE, 3, model.fd,
+					       (0x10 + 2 * i) * PAGE),
+				 0);
+	sqe = host_rw(nvme_cmd_read, 0, 128, 0x40000000);
+	list = guest(LIST_AT);
+	for (unsigned i = 1; i < 16; i++)
+		list[i - 1] = 0x40000000 + i * PAGE;
+	sqe.prp2 = LIST_AT;
+	zeroes = range(nvme_cmd_write_zeroes, 0, 4096); /* in several steps */
+	for (unsigned i = 0; i < 2; i++) {
+		model.backend[0].mode = BACKEND_SYNC;
+		model.backend[0].release = false;
+		assert_int_equal(host_exec(1, &sqe), 0);
+		model.backend[0].mode = BACKEND_HANG;
+		host_put(1, i ? &zeroes : &flush);
+		host_ring(1);
+		wait_for(model.backend[0].pending == 1);
+		t = clock_now_ns();
+		assert_int_equal(dma_space_unmap(model.dma, 0x40000000 + i * PAGE, PAGE), 0);
+		assert_true(clock_now_ns() - t < 200 * NS_PER_MS);
+		model.backend[0].release = true;
+		assert_int_equal(host_wait(1, &cqe), 0);
+		assert_int_equal(
+			dma_space_map(model.dma, 0x40000000 + i * PAGE, PAGE, 3, model.fd, 0), 0);
+	}
+	model_down();
+}
+
+/* A copy of what a backend did not touch shows a guest nothing of the daemon's. */
+static void test_copies_start_as_zeros(void **state)
+{
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 128, 0);
+	struct nvme_sgl_desc *d;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	d = guest(LIST_AT);
+	d[0] = (struct nvme_sgl_desc){.addr = DATA_AT, .length = 65536 - 512};
+	d[1] = (struct nvme_sgl_desc){.length = 512, .id = NVME_SGL_BIT_BUCKET << 4};
+	sqe.flags = NVME_PSDT_SGL << 6;
+	sqe.sgl1 = (struct nvme_sgl_desc){
+		.addr = LIST_AT, .length = 32, .id = NVME_SGL_LAST_SEGMENT << 4};
+	memset(model.backend[0].bytes, 0x77, 65536);
+	assert_int_equal(host_exec(1, &sqe), 0); /* leaves that in a buffer that is freed */
+	assert_int_equal(((uint8_t *)guest(DATA_AT))[1000], 0x77);
+	model.backend[0].untouched = true;
+	assert_int_equal(host_exec(1, &sqe), 0);
+	for (unsigned i = 0; i < 65536 - 512; i++)
+		assert_int_equal(((uint8_t *)guest(DATA_AT))[i], 0);
+	model_down();
+}
+
+/* That data is lost is told once: it must not be tried again behind the user's back. */
+static void test_lost_data_is_final(void **state)
+{
+	struct nvme_sqe sqe = range(nvme_cmd_flush, 0, 1);
+
+	model_up(&(struct model_opts){.pairs = 1});
+	model.backend[0].error = -EIO;
+	assert_int_equal(host_exec(1, &sqe), MEDIA(NVME_SC_WRITE_FAULT) | NVME_ST_DNR);
+	model.backend[0].error = -ENOMEM;
+	assert_int_equal(host_exec(1, &sqe), NVME_SC_INTERNAL);
+	sqe.nsid = NVME_NSID_ALL;
+	model.backend[0].error = -EIO;
+	assert_int_equal(host_exec(1, &sqe), MEDIA(NVME_SC_WRITE_FAULT) | NVME_ST_DNR);
+	sqe = range(nvme_cmd_write, 0, 1);
+	model.backend[0].error = -EIO;
+	assert_int_equal(host_exec(1, &sqe), MEDIA(NVME_SC_WRITE_FAULT));
+	sqe.cdw12 |= NVME_RW_FUA;
+	model.backend[0].error = -EIO;
+	assert_int_equal(host_exec(1, &sqe), MEDIA(NVME_SC_WRITE_FAULT) | NVME_ST_DNR);
+	model_down();
+}
+
 /* ---- fused ---- */
 
 #define FUSED(sqe, which) ((sqe).flags |= (which))
@@ -664,6 +747,9 @@ int main(void)
 		cmocka_unit_test(test_big_and_odd),
 		cmocka_unit_test(test_many_big),
 		cmocka_unit_test(test_pins),
+		cmocka_unit_test(test_flush_pins_nothing),
+		cmocka_unit_test(test_copies_start_as_zeros),
+		cmocka_unit_test(test_lost_data_is_final),
 		cmocka_unit_test(test_fused),
 		cmocka_unit_test(test_fused_halves),
 		cmocka_unit_test(test_fused_is_atomic),

@@ -109,9 +109,9 @@ static int carry_out(struct backend_model *b, struct block_request *req)
 		return 0;
 	}
 	for (unsigned i = 0; i < req->iovcnt; i++) {
-		if (req->op == BLOCK_READ)
+		if (req->op == BLOCK_READ && !atomic_load(&b->untouched))
 			memcpy(req->iov[i].iov_base, b->bytes + at, req->iov[i].iov_len);
-		else
+		else if (req->op == BLOCK_WRITE)
 			memcpy(b->bytes + at, req->iov[i].iov_base, req->iov[i].iov_len);
 		at += req->iov[i].iov_len;
 	}

@@ -648,6 +648,92 @@ static void test_scattered_ring(void **state)
 	model_down();
 }
 
+static struct worker_stats worker_now(void)
+{
+	struct worker_stats st;
+
+	worker_get_stats(worker_pool_at(model.pool, 0), &st);
+	return st;
+}
+
+/* Times that have come while there is no memory keep no worker awake. */
+static void test_no_memory_costs_nothing(void **state)
+{
+	uint16_t off = 0, on = 4 | 2;
+	struct nvme_sqe sqe = read_one(1);
+	uint64_t before;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	nvme_queues_set_coalescing(model.ctrl.queues, 3, 200); /* 20 ms */
+	assert_int_equal(host_exec(1, &sqe), 0);
+	pci_config_write(model.fn, PCI_VIEW_VMM, 4, &off, 2);
+	nvme_queues_dma_changed(model.ctrl.queues, false);
+	usleep(30000);
+	before = worker_now().busy_ns;
+	usleep(50000);
+	assert_true(worker_now().busy_ns - before < 25 * NS_PER_MS);
+	pci_config_write(model.fn, PCI_VIEW_VMM, 4, &on, 2);
+	nvme_queues_dma_changed(model.ctrl.queues, true);
+	wait_for(host_irqs(1) == 1);
+	model_down();
+}
+
+static void gate_drained(void *opaque)
+{
+}
+
+/* Nor does a gate that stays closed. */
+static void test_closed_gate_costs_little(void **state)
+{
+	struct nvme_sqe sqe = read_one(1);
+	struct nvme_cqe cqe;
+	uint64_t before;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	nvme_gate_close(model.ns[0].gate, gate_drained, NULL);
+	for (unsigned i = 0; i < 50; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	usleep(50000);
+	before = worker_now().sleeps;
+	usleep(200000);
+	assert_in_range(worker_now().sleeps - before, 1, 600);
+	nvme_gate_open(model.ns[0].gate);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	model_down();
+}
+
+/* Large commands that are done at once: others have their turn after a few of them. */
+static void test_turns_are_short(void **state)
+{
+	uint64_t *list, irqs = 0;
+	struct nvme_sqe sqe;
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	list = guest(LIST_AT);
+	for (unsigned i = 1; i < 256; i++)
+		list[i - 1] = DATA_AT + i * PAGE;
+	sqe = host_rw(nvme_cmd_read, 0, 2048, DATA_AT);
+	sqe.prp2 = LIST_AT;
+	for (unsigned i = 0; i < 32; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	wait_for((irqs += host_irqs(1)) >= 3);
+	/* steps of one command are interrupted, too */
+	model.ns[0].volatile_cache = false;
+	sqe = host_rw(nvme_cmd_write_zeroes, 0, 8192, 0);
+	for (unsigned i = 0; i < 32; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	model_down();
+}
+
 /* ---- interrupts ---- */
 
 static void test_coalescing(void **state)
@@ -878,6 +964,9 @@ int main(void)
 		cmocka_unit_test(test_enabled_before_dma),
 		cmocka_unit_test(test_memory_lost),
 		cmocka_unit_test(test_scattered_ring),
+		cmocka_unit_test(test_no_memory_costs_nothing),
+		cmocka_unit_test(test_closed_gate_costs_little),
+		cmocka_unit_test(test_turns_are_short),
 		cmocka_unit_test(test_coalescing),
 		cmocka_unit_test(test_admin_transport),
 		cmocka_unit_test(test_admin_transport_remote),
