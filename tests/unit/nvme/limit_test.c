@@ -201,8 +201,7 @@ static void test_depth_counts_what_waits(void **state)
 	assert_in_range(depth(1), 17, 19);
 	assert_int_equal(depth(2), 0);
 	assert_int_equal(depth(0), depth(1));
-	nvme_stats_get(&model.ns[1].stats, &st);
-	assert_int_equal(st.inflight, 1);
+	wait_for((nvme_stats_get(&model.ns[1].stats, &st), st.inflight == 1));
 	nvme_qos_set(&model.ns[0].qos, &(struct nvme_limits){0});
 	for (unsigned i = 0; i < 20; i++)
 		assert_int_equal(host_wait(1, &cqe), 0);
@@ -302,7 +301,7 @@ static void test_busy_queues(void **state)
 	host_ring(1);
 	host_put(2, &sqe);
 	host_ring(2);
-	wait_for(model.backend[0].pending == 2);
+	wait_for(model.backend[0].pending == 2 && model.ctrl.busy.n == 2);
 	usleep(20000);
 	assert_in_range(busy_ns(), 20 * NS_PER_MS, 2 * NS_PER_S);
 	model.backend[0].release = true;
@@ -316,7 +315,7 @@ static void test_busy_queues(void **state)
 	host_put(1, &sqe);
 	host_ring(1);
 	wait_for(model.backend[0].pending == 1);
-	assert_int_equal(model.ctrl.busy.n, 1);
+	wait_for(model.ctrl.busy.n == 1);
 	assert_false(nvme_queues_disable(model.ctrl.queues, NULL));
 	wait_for(!model.ctrl.busy.n);
 	model_down();
