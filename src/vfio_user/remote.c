@@ -137,7 +137,7 @@ void vfu_remote_open(struct vfu_remote *r, uint64_t max_xfer)
 	pthread_mutex_lock(&r->lock);
 	r->open = true;
 	r->layout = VFU_LAYOUT_UNKNOWN;
-	r->max_xfer = MIN(MAX(max_xfer, (uint64_t)PAGE_SIZE_4K), (uint64_t)VFU_DATA_MAX);
+	r->max_xfer = MIN(MAX(max_xfer, (uint64_t)PAGE_SIZE_4K), (uint64_t)REMOTE_XFER_MAX);
 	r->probe_valid = false;
 	pthread_mutex_unlock(&r->lock);
 }
