@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Doorbells rung one by one and by shadow buffer; interrupts one by one and coalesced."""
+"""Doorbells rung one by one and by shadow buffer; interrupts one by one and coalesced; memory that is
+reached by messages only."""
 import storage
 from daemon import Daemon
 from harness import log, shared, timeout
@@ -74,4 +75,22 @@ def test_interrupt_coalescing():
         # Alone in the queue, nothing is held back for longer than was asked.
         fio(vm, dev, rw="randread", number_ios=200, iodepth=1, size="64M")
         vm.sh("nvme set-feature %s -f 8 --value=0" % ctrl)
+    storage.messages(vm)
+
+
+@timeout(90)
+def test_memory_without_a_descriptor():
+    """QEMU shares none: each command and its data comes and goes by messages. Slow, but right."""
+    d = Daemon(storage.ssd({1: {"memory": "64M", "attach": ["vf0"]}}), name="messages")
+    vm = VM("nofd", share=False, storage=True, vfio_user=[d.sock("ssd0/vf0")])
+    dev = disk(vm)
+    # Larger than a socket's buffer, and smaller than a page.
+    for sizes in "256k-1m", "512-8k":
+        fio(vm, dev, rw="randwrite", bsrange=sizes, iodepth=16, size="4M", verify="crc32c")
+    storage.mkfs(vm, dev)
+    vm.sh("cp /usr/bin/nvme /mnt && umount /mnt && mount %s /mnt && cmp /usr/bin/nvme /mnt/nvme && "
+          "umount /mnt" % dev)
+    storage.fsck(vm, dev)
+    vm.sh("nvme reset " + storage.controller(vm)[0])
+    fio(vm, disk(vm), rw="randwrite", size="1M", verify="crc32c")
     storage.messages(vm)
