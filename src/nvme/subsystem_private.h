@@ -17,7 +17,7 @@
 #include "nvme/resv_private.h"
 
 /* How long the end of a subsystem waits for a backend that hangs. */
-#define NVME_NS_END_MS 5000
+#define NVME_NS_END_MS 2000
 
 /* A controller, as long as it is there. */
 struct nvme_ss_ctrl {
