@@ -104,6 +104,28 @@ err:
 	return r;
 }
 
+/*
+ * Storage that never answers keeps its requests, and these the worker that they are to come back
+ * to: then the workers end with the process.
+ */
+static void end_workers(struct softiov *s)
+{
+	static struct worker_pool *left_behind; /* which is no leak */
+	struct worker_stats st;
+
+	for (unsigned i = 0; i < worker_pool_size(s->pool); i++) {
+		worker_get_stats(worker_pool_at(s->pool, i), &st);
+		if (!st.pollers)
+			continue;
+		log_warn("requests are still under way at storage that does not answer: ending "
+			 "without them");
+		left_behind = s->pool;
+		return;
+	}
+	worker_pool_destroy(s->pool);
+	(void)left_behind;
+}
+
 void softiov_destroy(struct softiov *s)
 {
 	if (s->tick_timer)
@@ -117,7 +139,7 @@ void softiov_destroy(struct softiov *s)
 		device_destroy(dev);
 	}
 	if (s->pool)
-		worker_pool_destroy(s->pool);
+		end_workers(s);
 	sd_event_unref(s->event);
 	free(s);
 }
