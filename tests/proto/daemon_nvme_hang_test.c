@@ -53,7 +53,14 @@ static int teardown(void **state)
 		return 0;
 	err = nvme_pump_stop(&pump);
 	nvme_host_close(honest);
+	rig.bad |= err != 0;
 	return nvme_rig_stop(&rig) || err ? -1 : 0;
+}
+
+static void end(void)
+{
+	nvme_host_close(h);
+	h = NULL;
 }
 
 static void begin(void)
@@ -62,6 +69,7 @@ static void begin(void)
 		print_message("# no nbdkit and no qemu-nbd\n");
 		skip();
 	}
+	end(); /* of a test that failed */
 	assert_int_equal(nvme_rig_open(&rig, "ssd0/vf0", (struct nvme_host_config){.pairs = 2}, &h),
 			 0);
 	io = nvme_host_io(h, 1);
@@ -118,7 +126,7 @@ static void stop_and_go(void **state)
 	for (unsigned i = 0; i < 16; i++)
 		OK(r[i].status);
 	works();
-	nvme_host_close(h);
+	end();
 }
 
 static void abort_ends_them(void **state)
@@ -145,7 +153,7 @@ static void abort_ends_them(void **state)
 	for (unsigned i = 0; i < 4 * 4096; i++)
 		assert_int_equal(h->data[i], 0xcc);
 	works();
-	nvme_host_close(h);
+	end();
 }
 
 static void queue_deletion(void **state)
@@ -163,7 +171,7 @@ static void queue_deletion(void **state)
 	OK(nvme_host_create_cq(h, 1, 64, NVME_HOST_NO_IRQ));
 	OK(nvme_host_create_sq(h, 1, 64, 1));
 	works();
-	nvme_host_close(h);
+	end();
 }
 
 static void reset_does_not_wait(void **state)
@@ -195,7 +203,7 @@ static void reset_does_not_wait(void **state)
 			assert_int_equal(h->data[k], 0xcc);
 		works();
 	}
-	nvme_host_close(h);
+	end();
 }
 
 static void vm_dies_and_comes_back(void **state)
@@ -206,13 +214,13 @@ static void vm_dies_and_comes_back(void **state)
 	kill(rig.nbd, SIGSTOP);
 	submit_reads(r, 16);
 	usleep(20000);
-	nvme_host_close(h);
+	end();
 	begin();
 	OK(nvme_host_rw(io, nvme_cmd_read, MEM, 0, 1, 0));
 	undisturbed();
 	kill(rig.nbd, SIGCONT);
 	works();
-	nvme_host_close(h);
+	end();
 }
 
 /* The server dies and a new one takes its place: commands wait, then work. */
@@ -235,7 +243,7 @@ static void server_restarts(void **state)
 		usleep(100000);
 	works();
 	undisturbed();
-	nvme_host_close(h);
+	end();
 }
 
 int main(int argc, char **argv)
@@ -253,6 +261,5 @@ int main(int argc, char **argv)
 	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
 	ret = cmocka_run_group_tests(tests, setup, teardown);
-	nvme_rig_fini(&rig);
-	return ret;
+	return nvme_rig_fini(&rig) ? 1 : ret;
 }

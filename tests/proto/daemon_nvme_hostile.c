@@ -42,11 +42,13 @@ static int teardown(void **state)
 			      err);
 	print_message("# the honest host did %lu commands\n", (unsigned long)pump.commands);
 	nvme_host_close(honest);
+	rig.bad |= err != 0;
 	return nvme_rig_stop(&rig) || err ? -1 : 0;
 }
 
 void begin(struct nvme_host_config cfg)
 {
+	end(); /* of a test that failed */
 	cfg.pairs = cfg.pairs ? cfg.pairs : 2;
 	cfg.ask = 8;
 	assert_int_equal(nvme_rig_open(&rig, "ssd0/vf0", cfg, &h), 0);
@@ -113,7 +115,8 @@ int hostile_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n
 	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
 	seed = argc > 3 ? (unsigned)atoi(argv[3]) : (unsigned)time(NULL);
+	if (argc > 4)
+		cmocka_set_test_filter(argv[4]);
 	ret = _cmocka_run_group_tests("hostile", tests, n, setup, teardown);
-	nvme_rig_fini(&rig);
-	return ret;
+	return nvme_rig_fini(&rig) ? 1 : ret;
 }

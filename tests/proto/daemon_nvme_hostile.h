@@ -15,7 +15,7 @@ extern struct nvme_rig rig;
 extern struct nvme_host *h;	/* the hostile one, from begin() to end() */
 extern struct nvme_host_sq *io; /* its first I/O queue */
 
-/* main() of such a test; argv: SOFTIOVD SOFTIOV [SEED]. */
+/* main() of such a test; argv: SOFTIOVD SOFTIOV [SEED [TEST]]. */
 int hostile_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
 
 void begin(struct nvme_host_config cfg);

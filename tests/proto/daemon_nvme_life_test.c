@@ -52,6 +52,7 @@ static int teardown(void **state)
 	if (err)
 		print_message("# and met %s (%#x)\n", err < 0 ? strerror(-err) : "status", err);
 	nvme_host_close(honest);
+	rig.bad |= err != 0;
 	return nvme_rig_stop(&rig) || err ? -1 : 0;
 }
 
@@ -520,6 +521,5 @@ int main(int argc, char **argv)
 		return 2;
 	ret = cmocka_run_group_tests(resets, setup, teardown);
 	ret |= cmocka_run_group_tests(disks, NULL, NULL);
-	nvme_rig_fini(&rig);
-	return ret;
+	return nvme_rig_fini(&rig) ? 1 : ret;
 }

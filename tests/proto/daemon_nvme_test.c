@@ -552,6 +552,5 @@ int main(int argc, char **argv)
 	if (argc != 3 + registered || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
 	ret = cmocka_run_group_tests(tests, setup, teardown);
-	nvme_rig_fini(&rig);
-	return ret;
+	return nvme_rig_fini(&rig) ? 1 : ret;
 }

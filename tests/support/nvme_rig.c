@@ -44,11 +44,11 @@ int nvme_rig_init(struct nvme_rig *r, const char *softiovd, const char *softiov)
 
 int nvme_rig_fini(struct nvme_rig *r)
 {
-	int err = r->running ? nvme_rig_stop(r) : 0;
-
+	if (r->running)
+		nvme_rig_stop(r);
 	nvme_rig_nbd_stop(r);
 	nftw(r->files, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-	return err;
+	return r->bad ? -1 : 0;
 }
 
 int nvme_rig_start(struct nvme_rig *r, const char *config)
@@ -74,8 +74,11 @@ int nvme_rig_start(struct nvme_rig *r, const char *config)
 
 int nvme_rig_stop(struct nvme_rig *r)
 {
+	int err = daemon_stop(&r->run);
+
 	r->running = false;
-	return daemon_stop(&r->run);
+	r->bad |= err != 0;
+	return err;
 }
 
 void nvme_rig_kill(struct nvme_rig *r)

@@ -19,8 +19,9 @@ struct nvme_rig {
 	const char *softiovd, *softiov;
 	struct daemon_run run;
 	bool running;
-	char files[40];			  /* directory of its own, "/tmp/softiov-nvme-XXXXXX" */
-	pid_t nbd;			  /* 0: none */
+	bool bad;	/* the daemon did not end cleanly, or what a test says of itself */
+	char files[40]; /* directory of its own, "/tmp/softiov-nvme-XXXXXX" */
+	pid_t nbd;	/* 0: none */
 	char config[NVME_RIG_CONFIG_MAX]; /* what it was started with */
 	char out[65536];		  /* of the last command, both streams */
 };
@@ -31,7 +32,8 @@ unsigned nvme_rig_slow(void);
 
 /* Makes the directory. */
 int nvme_rig_init(struct nvme_rig *r, const char *softiovd, const char *softiov);
-/* Ends what runs, removes the directory. 0, or -1 when the daemon did not end cleanly. */
+/* Ends what runs, removes the directory. 0, or -1 when something was bad meanwhile: cmocka does not
+ * count a group's teardown that fails. */
 int nvme_rig_fini(struct nvme_rig *r);
 /* Starts the daemon; every "@" in config becomes the directory of files. */
 int nvme_rig_start(struct nvme_rig *r, const char *config);
