@@ -147,8 +147,8 @@ static bool channel_arm(struct poller *p)
 	ch->awake = false;
 	/* what waits for room comes with a completion */
 	return (ch->has_ring && ring_arm(ch)) || ch->finished.head ||
-	       (ch->waiting.head && ch->inflight < RING_CQ_ENTRIES) ||
-	       atomic_load(&ch->returned) || atomic_load(&ch->forget);
+	       (ch->waiting.head && ch->inflight < RING_CQ_ENTRIES) || atomic_load(&ch->returned) ||
+	       atomic_load(&ch->forget);
 }
 
 static void channel_disarm(struct poller *p)

@@ -29,7 +29,7 @@ struct file_backend {
 	int fd;
 	bool direct;
 	bool device;
-	bool no_ring;	   /* other machines or programs answer for its file system */
+	bool no_ring;	     /* other machines or programs answer for its file system */
 	bool created, grown; /* by open() */
 	uint64_t grown_from;
 	uint32_t mem_align, off_align; /* of O_DIRECT; 1 without */

@@ -199,8 +199,7 @@ static void account(struct nbd_link *l, const struct nbd_op *op)
 {
 	if (op->syncing || op->op == BLOCK_FLUSH)
 		l->stored = MAX(l->stored, op->written);
-	else if (op_writes(op->op) && l->export.flush &&
-		 !(op->flags & BLOCK_FUA && l->export.fua))
+	else if (op_writes(op->op) && l->export.flush && !(op->flags & BLOCK_FUA && l->export.fua))
 		l->written++;
 }
 

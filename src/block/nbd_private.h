@@ -39,7 +39,7 @@ struct nbd_op {
 	/* the thread's own */
 	uint64_t at, piece;
 	uint64_t written; /* of a flush: what the connection had written before it */
-	bool syncing; /* the flush that stands for FUA */
+	bool syncing;	  /* the flush that stands for FUA */
 	int error;
 	uint8_t data[];
 };

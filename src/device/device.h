@@ -45,8 +45,8 @@ void softiov_destroy(struct softiov *s);
  * Applies a new configuration (SIGHUP): policies, num-vfs, added and removed devices and roots are
  * changed live; what cannot be (workers, total-vfs, mtu, queues of a device in use) is refused with
  * the reason and nothing changes. Only when the system has no memory, files or space left for what
- * passed all checks, the rest is applied nevertheless, and why says so. Sockets' settings hold for those made afterwards.
- * 0 or -errno.
+ * passed all checks, the rest is applied nevertheless, and why says so. Sockets' settings hold for
+ * those made afterwards. 0 or -errno.
  */
 int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX]);
 

@@ -345,7 +345,8 @@ void nvme_admin_reset(struct nvme_ctrl *ctrl)
 
 void nvme_admin_drop_pending(struct nvme_ctrl *ctrl)
 {
-	/* A worker may have posted one more before it stopped, which is nothing to the next life. */
+	/* A worker may have posted one more before it stopped, which is nothing to the next life.
+	 */
 	nvme_events_reset(ctrl);
 	ctrl->admin->events.aers = NULL;
 	ctrl->admin->events.n_aers = 0;

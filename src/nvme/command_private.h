@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A command that the control thread carries out: every admin command, and the I/O commands for
- * reservations. A worker fetches it, reads what the host sends with it, and hands it over; the control
- * thread answers, at once or later; the worker writes what goes to the host and posts the
+ * reservations. A worker fetches it, reads what the host sends with it, and hands it over; the
+ * control thread answers, at once or later; the worker writes what goes to the host and posts the
  * completion. Written by queue transport (command.c); run by admin.c and resv.c.
  */
 #ifndef SOFTIOV_NVME_COMMAND_PRIVATE_H
@@ -29,8 +29,8 @@ struct nvme_command {
 	/* The runner's own, for what stays pending: a list, a state. */
 	struct nvme_command *next;
 	void *opaque;
-	/* Called instead of running on when the controller is reset while the command is pending: let
-	 * go of it; it is freed when this returns. NULL: nothing to do. Control. */
+	/* Called instead of running on when the controller is reset while the command is pending:
+	 * let go of it; it is freed when this returns. NULL: nothing to do. Control. */
 	void (*cancel)(struct nvme_command *cmd);
 };
 

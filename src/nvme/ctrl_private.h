@@ -28,7 +28,8 @@ struct nvme_ctrl {
 	char name[64];
 	uint16_t cntlid;
 	bool register_memory;
-	_Atomic(struct nvme_ns_table *) ns_table; /* never NULL while the controller is in a subsystem */
+	_Atomic(struct nvme_ns_table *)
+		ns_table;	    /* never NULL while the controller is in a subsystem */
 	_Atomic bool write_through; /* feature 06h off: every write is FUA */
 	_Atomic bool failed;	    /* CSTS.CFS */
 	struct nvme_qos qos;
@@ -56,7 +57,8 @@ struct nvme_ctrl {
 void nvme_ctrl_fail(struct nvme_ctrl *ctrl, const char *why) __attribute__((cold));
 
 /* ---- events.c, logs.c ---- */
-/* Namespace attribute changed, attached or detached: log 04h and, if asked for, the event. Control. */
+/* Namespace attribute changed, attached or detached: log 04h and, if asked for, the event. Control.
+ */
 void nvme_event_ns_changed(struct nvme_ctrl *ctrl, uint32_t nsid);
 /* Asynchronous event (5.2): type, info and log page as in its dw0. Any thread. */
 void nvme_event_post(struct nvme_ctrl *ctrl, uint8_t type, uint8_t info, uint8_t log_page);

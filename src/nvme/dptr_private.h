@@ -41,8 +41,8 @@ struct nvme_mem {
 	const struct dma_region *regions[NVME_DPTR_IOV_MAX];
 };
 
-/* Plain accesses. 0, a status (Data Transfer Error) or, of remote memory or when the memory map is no
- * longer that of the turn, NVME_ST_RETRY. */
+/* Plain accesses. 0, a status (Data Transfer Error) or, of remote memory or when the memory map is
+ * no longer that of the turn, NVME_ST_RETRY. */
 uint16_t nvme_mem_read(struct nvme_mem *m, uint64_t addr, void *buf, size_t len);
 uint16_t nvme_mem_write(struct nvme_mem *m, uint64_t addr, const void *buf, size_t len);
 /* Whether all of it can be accessed so. */

@@ -208,7 +208,8 @@ static unsigned run_done(struct nvme_group *g)
 	return n;
 }
 
-/* Those that were there when this began; the others next time, as who comes back goes to the end. */
+/* Those that were there when this began; the others next time, as who comes back goes to the end.
+ */
 static unsigned run_list(struct nvme_group *g, enum nvme_io_where w)
 {
 	struct nvme_io *io = g->lists[w].head, *last = g->lists[w].tail;

@@ -37,10 +37,10 @@
 #define NVME_RETRY_NS	   (100 * NS_PER_US)
 #define NVME_RETRY_SLOW_NS (1 * NS_PER_MS) /* what was tried in vain so often: */
 #define NVME_RETRY_FAST	   32
-/* How long a turn may take before others have theirs, and for how many bytes the clock is not looked
- * at. */
-#define NVME_TURN_NS	 (200 * NS_PER_US)
-#define NVME_TURN_CREDIT (256u << 10)
+/* How long a turn may take before others have theirs, and for how many bytes the clock is not
+ * looked at. */
+#define NVME_TURN_NS	   (200 * NS_PER_US)
+#define NVME_TURN_CREDIT   (256u << 10)
 #define NVME_LIMIT_LOOK_NS (20 * NS_PER_MS) /* how soon a change of limits is seen by who waits */
 #define NVME_ABORT_WAIT_NS (100 * NS_PER_MS)
 
@@ -250,11 +250,11 @@ struct nvme_group {
 	unsigned at_control, events_asked, n_ios, n_bigs;
 	uint32_t bounce_bytes;
 	uint64_t turn;
-	uint64_t now_ns;     /* of this turn; 0: not read yet */
-	int64_t credit;	     /* of this turn, in bytes copied, before its time is looked at */
-	bool turn_over;	     /* nothing more is begun in it */
+	uint64_t now_ns; /* of this turn; 0: not read yet */
+	int64_t credit;	 /* of this turn, in bytes copied, before its time is looked at */
+	bool turn_over;	 /* nothing more is begun in it */
 	uint64_t retry_at_ns;
-	unsigned retries; /* rounds of them since there were none */
+	unsigned retries;    /* rounds of them since there were none */
 	uint64_t generation; /* of the view that pointers were made with */
 	uint64_t shadow_addr, eventidx_addr;
 	uint32_t *shadow, *eventidx; /* pages; NULL: by nvme_mem_*() */

@@ -129,8 +129,7 @@ static void smart_page(struct nvme_command *cmd, uint8_t *page)
 	put_le64(s->data_units_written, data_units(io.write_bytes + st->cleared.write_bytes));
 	put_le64(s->host_reads, io.reads + st->cleared.reads);
 	put_le64(s->host_writes, io.writes + st->cleared.writes);
-	put_le64(s->ctrl_busy_time,
-		 nvme_busy_ns(&ctrl->busy, st->created_ns) / (60 * NS_PER_S));
+	put_le64(s->ctrl_busy_time, nvme_busy_ns(&ctrl->busy, st->created_ns) / (60 * NS_PER_S));
 	put_le64(s->power_cycles, st->power_cycles + 1);
 	put_le64(s->power_on_hours, (clock_now_ns() - st->created_ns) / (3600 * NS_PER_S));
 	put_le64(s->unsafe_shutdowns, st->unsafe_shutdowns);

@@ -3,9 +3,9 @@
  * A namespace and a subsystem as the rest of the room sees them.
  *
  * The control thread owns both. Workers see a namespace through the controller's table
- * (ctrl_private.h), an immutable array behind an atomic pointer, and are inside its gate from fetch to
- * completion; what they read of it either never changes while one is inside (backend, block_shift) or
- * is atomic.
+ * (ctrl_private.h), an immutable array behind an atomic pointer, and are inside its gate from fetch
+ * to completion; what they read of it either never changes while one is inside (backend,
+ * block_shift) or is atomic.
  */
 #ifndef SOFTIOV_NVME_NS_PRIVATE_H
 #define SOFTIOV_NVME_NS_PRIVATE_H
@@ -38,7 +38,7 @@ struct nvme_ns {
 	uint32_t nsid;
 	uint8_t block_shift; /* 9 or 12; changes only with the gate closed */
 	bool read_only;
-	bool discard;		/* DSM deallocate really frees */
+	bool discard; /* DSM deallocate really frees */
 	bool volatile_cache;
 	_Atomic uint64_t blocks; /* NSZE */
 	struct block_backend *backend;
@@ -53,9 +53,9 @@ struct nvme_ns {
 	struct nvme_limits limits;
 	uint8_t uuid[16], nguid[16];
 	bool from_pool;
-	uint16_t owner;		/* CNTLID of the PF whose guest made it; NVME_NO_OWNER: the administrator */
+	uint16_t owner; /* CNTLID of the PF whose guest made it; NVME_NO_OWNER: the administrator */
 	unsigned n_attached;
-	uint16_t *attached;	/* CNTLIDs, ascending */
+	uint16_t *attached; /* CNTLIDs, ascending */
 	/* the rest is ns.c's */
 	struct nvme_ns_admin *admin;
 };
@@ -69,18 +69,20 @@ struct nvme_ns_table {
 
 /* ---- subsystem.c, ns.c (control) ---- */
 
-struct nvme_ctrl *nvme_subsystem_ctrl(const struct nvme_subsystem *ss, uint16_t cntlid); /* or NULL */
+struct nvme_ctrl *nvme_subsystem_ctrl(const struct nvme_subsystem *ss,
+				      uint16_t cntlid); /* or NULL */
 /* A controller comes (its table is published) and goes. */
 int nvme_subsystem_add(struct nvme_subsystem *ss, struct nvme_ctrl *ctrl);
 void nvme_subsystem_remove(struct nvme_subsystem *ss, struct nvme_ctrl *ctrl);
-void nvme_subsystem_for_each_ctrl(struct nvme_subsystem *ss, void (*cb)(void *opaque, struct nvme_ctrl *),
-				  void *opaque);
+void nvme_subsystem_for_each_ctrl(struct nvme_subsystem *ss,
+				  void (*cb)(void *opaque, struct nvme_ctrl *), void *opaque);
 const char *nvme_subsystem_nqn(const struct nvme_subsystem *ss);
 const char *nvme_subsystem_serial(const struct nvme_subsystem *ss);
 const char *nvme_subsystem_model(const struct nvme_subsystem *ss);
 unsigned nvme_subsystem_nn(const struct nvme_subsystem *ss);
 struct worker_pool *nvme_subsystem_pool(const struct nvme_subsystem *ss);
-struct nvme_ns *nvme_subsystem_ns(const struct nvme_subsystem *ss, uint32_t nsid); /* allocated, or NULL */
+struct nvme_ns *nvme_subsystem_ns(const struct nvme_subsystem *ss,
+				  uint32_t nsid); /* allocated, or NULL */
 bool nvme_ns_is_attached(const struct nvme_ns *ns, uint16_t cntlid);
 /* Whether a guest that holds this PF may manage the namespace: the PF is not managed, and it is its
  * own or the subsystem has no other PF. */

@@ -27,14 +27,14 @@
 #include "pci/function.h"
 #include "worker/worker.h"
 
-#define NVME_QUEUE_PAIRS_MAX  128  /* I/O queue pairs of a controller */
-#define NVME_QUEUE_SIZE_MAX   4096 /* entries */
-#define NVME_NAMESPACES_MAX   256
-#define NVME_CNTLID_PF(i)     ((uint16_t)((i) ? 0x1000 + (i) : 0))
-#define NVME_CNTLID_VF(n)     ((uint16_t)((n) + 1))
-#define NVME_BAR_SIZE	      0x4000 /* BAR0: registers, doorbells 1000h, MSI-X table 2000h, PBA 3000h */
-#define NVME_BAR_MSIX_TABLE   0x2000
-#define NVME_BAR_MSIX_PBA     0x3000
+#define NVME_QUEUE_PAIRS_MAX 128  /* I/O queue pairs of a controller */
+#define NVME_QUEUE_SIZE_MAX  4096 /* entries */
+#define NVME_NAMESPACES_MAX  256
+#define NVME_CNTLID_PF(i)    ((uint16_t)((i) ? 0x1000 + (i) : 0))
+#define NVME_CNTLID_VF(n)    ((uint16_t)((n) + 1))
+#define NVME_BAR_SIZE	     0x4000 /* BAR0: registers, doorbells 1000h, MSI-X table 2000h, PBA 3000h */
+#define NVME_BAR_MSIX_TABLE  0x2000
+#define NVME_BAR_MSIX_PBA    0x3000
 
 struct nvme_subsystem;
 struct nvme_ctrl;
@@ -54,14 +54,14 @@ struct nvme_pool_config {
 };
 
 struct nvme_subsystem_config {
-	const char *name;	  /* "ssd0" */
-	const char *nqn;	  /* NULL or empty: made from the name, stable on this machine */
-	const char *serial;	  /* 20 characters at most; NULL or empty: made likewise */
-	const char *model;	  /* 40; NULL or empty: "softiov NVMe" */
-	unsigned max_namespaces;  /* NN, 1..256 */
+	const char *name;	 /* "ssd0" */
+	const char *nqn;	 /* NULL or empty: made from the name, stable on this machine */
+	const char *serial;	 /* 20 characters at most; NULL or empty: made likewise */
+	const char *model;	 /* 40; NULL or empty: "softiov NVMe" */
+	unsigned max_namespaces; /* NN, 1..256 */
 	struct worker_pool *pool;
-	struct nvme_pool_config ns_pool; /* for Namespace Management by a guest, and `ns create` without a
-					    backend */
+	struct nvme_pool_config ns_pool; /* for Namespace Management by a guest, and `ns create`
+					    without a backend */
 };
 
 int nvme_subsystem_create(const struct nvme_subsystem_config *cfg, struct nvme_subsystem **out);
@@ -73,10 +73,11 @@ void nvme_subsystem_set_pool_capacity(struct nvme_subsystem *ss, uint64_t bytes)
 struct nvme_ns_config {
 	uint32_t nsid; /* 0: the lowest free */
 	struct block_config backend;
-	bool from_pool;		 /* backend is ignored but for size: made in the subsystem's pool */
-	uint32_t block_size;	 /* 512 or 4096; 0: 512 */
-	const char *reservations; /* file that keeps them over restarts (PTPL); NULL or empty: they are not */
-	const char *uuid;	 /* NULL or empty: made from subsystem, NSID and backend, stable */
+	bool from_pool;	     /* backend is ignored but for size: made in the subsystem's pool */
+	uint32_t block_size; /* 512 or 4096; 0: 512 */
+	const char *reservations; /* file that keeps them over restarts (PTPL); NULL or empty: they
+				     are not */
+	const char *uuid;	  /* NULL or empty: made from subsystem, NSID and backend, stable */
 	struct nvme_limits limits;
 };
 
@@ -84,10 +85,12 @@ struct nvme_ns_config {
 int nvme_ns_create(struct nvme_subsystem *ss, const struct nvme_ns_config *cfg, uint32_t *nsid,
 		   char *why, size_t why_len);
 /* -EBUSY while it is attached, unless force: it then vanishes from its controllers. What is under
- * way in it is ended first, in the background; its backend is closed then. A file stays, but for one of the pool. */
+ * way in it is ended first, in the background; its backend is closed then. A file stays, but for
+ * one of the pool. */
 int nvme_ns_delete(struct nvme_subsystem *ss, uint32_t nsid, bool force, char *why, size_t why_len);
 /* The same, from whoever has it, but what is kept in the pool stays there too. undo: it was made by
- * mistake, and nobody has used it: a file that this has made, or made larger, is as it was before. */
+ * mistake, and nobody has used it: a file that this has made, or made larger, is as it was before.
+ */
 void nvme_ns_withdraw(struct nvme_subsystem *ss, uint32_t nsid, bool undo);
 int nvme_ns_resize(struct nvme_subsystem *ss, uint32_t nsid, uint64_t size, char *why,
 		   size_t why_len);
@@ -103,9 +106,9 @@ int nvme_ns_set_limits(struct nvme_subsystem *ss, uint32_t nsid, const struct nv
 struct nvme_io_stats {
 	uint64_t reads, writes, others; /* completed commands */
 	uint64_t read_bytes, write_bytes;
-	uint64_t errors;	/* completed with a status other than 0, reservation conflicts included */
-	uint64_t throttled_ns;	/* time that commands waited for a limit, summed */
-	uint64_t inflight;	/* queue depth now */
+	uint64_t errors; /* completed with a status other than 0, reservation conflicts included */
+	uint64_t throttled_ns; /* time that commands waited for a limit, summed */
+	uint64_t inflight;     /* queue depth now */
 	/* ns from fetching a command to posting its completion; 0: no command yet */
 	struct nvme_latency {
 		uint64_t p50, p99, p999, mean, max;
@@ -122,14 +125,15 @@ struct nvme_ns_info {
 	const char *uuid;
 	bool from_pool, read_only;
 	struct nvme_limits limits;
-	unsigned registrants; /* reservations */
+	unsigned registrants;	 /* reservations */
 	const char *reservation; /* type in words, or NULL */
 	unsigned n_attached;
 	const uint16_t *attached; /* CNTLIDs, ascending; valid until the next change */
 };
-void nvme_ns_for_each(struct nvme_subsystem *ss, void (*cb)(void *opaque, const struct nvme_ns_info *),
-		      void *opaque);
-int nvme_ns_get_info(struct nvme_subsystem *ss, uint32_t nsid, struct nvme_ns_info *out); /* or -ENOENT */
+void nvme_ns_for_each(struct nvme_subsystem *ss,
+		      void (*cb)(void *opaque, const struct nvme_ns_info *), void *opaque);
+int nvme_ns_get_info(struct nvme_subsystem *ss, uint32_t nsid,
+		     struct nvme_ns_info *out); /* or -ENOENT */
 int nvme_ns_get_stats(struct nvme_subsystem *ss, uint32_t nsid, struct nvme_io_stats *st);
 void nvme_ns_clear_stats(struct nvme_subsystem *ss, uint32_t nsid);
 
@@ -146,20 +150,20 @@ struct nvme_ctrl_config {
 	const char *name; /* "ssd0/vf3" */
 	struct nvme_subsystem *subsystem;
 	uint16_t cntlid;
-	uint16_t queue_size;	/* MQES + 1: 64..4096 */
+	uint16_t queue_size;	 /* MQES + 1: 64..4096 */
 	bool no_doorbell_buffer; /* do not offer Doorbell Buffer Config */
-	bool register_memory;	/* block_channel_fix() guest memory */
+	bool register_memory;	 /* block_channel_fix() guest memory */
 	struct nvme_limits limits;
 	/* a VF */
 	struct nvme_ctrl *primary; /* NULL: this is a PF */
 	uint16_t vf_index;	   /* 0-based, under that PF */
 	/* a PF */
 	uint16_t total_vfs;
-	uint16_t first_vf_cntlid;    /* of its VF 0 */
-	unsigned queue_pairs;	     /* its private I/O queue pairs (and vectors), 1..128 */
-	unsigned flexible;	     /* VQ and VI resources that secondaries can have together, each */
-	unsigned flexible_per_vf;    /* of these, the most for one; 129 at most */
-	bool managed;		     /* the daemon is the trusted partition: no guest manages through this PF */
+	uint16_t first_vf_cntlid; /* of its VF 0 */
+	unsigned queue_pairs;	  /* its private I/O queue pairs (and vectors), 1..128 */
+	unsigned flexible;	  /* VQ and VI resources that secondaries can have together, each */
+	unsigned flexible_per_vf; /* of these, the most for one; 129 at most */
+	bool managed; /* the daemon is the trusted partition: no guest manages through this PF */
 	int (*sriov_enable)(void *opaque, uint16_t num_vfs);
 	void (*sriov_disable)(void *opaque);
 	void *opaque;
@@ -182,12 +186,12 @@ int nvme_secondary_assign(struct nvme_ctrl *primary, uint16_t vf_index, unsigned
 
 struct nvme_ctrl_status {
 	uint16_t cntlid;
-	bool primary, online; /* a primary is always online */
+	bool primary, online;	     /* a primary is always online */
 	bool enabled, ready, failed; /* CC.EN, CSTS.RDY, CSTS.CFS */
 	bool shutdown;
 	bool doorbell_buffer, remote_memory;
 	unsigned queue_resources, interrupt_resources; /* NVQ, NVI, admin included */
-	unsigned queues_max, queues;			/* I/O submission queues possible, made by the driver */
+	unsigned queues_max, queues; /* I/O submission queues possible, made by the driver */
 	uint64_t commands, admin_commands, interrupts, kicks;
 	unsigned namespaces; /* attached */
 	/* primary */

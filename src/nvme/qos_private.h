@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Limits: two virtual clocks (commands, bytes), each telling when the next command may start if
- * the rate is to be kept (GCRA). A command reserves its place on the clocks of its VF and of its namespace
- * when it is fetched, and starts at the latest of these times; so the rate is exact and no queue
- * starves another. Any worker; lock-free; one relaxed load when nothing is limited.
+ * the rate is to be kept (GCRA). A command reserves its place on the clocks of its VF and of its
+ * namespace when it is fetched, and starts at the latest of these times; so the rate is exact and
+ * no queue starves another. Any worker; lock-free; one relaxed load when nothing is limited.
  */
 #ifndef SOFTIOV_NVME_QOS_PRIVATE_H
 #define SOFTIOV_NVME_QOS_PRIVATE_H
@@ -15,9 +15,9 @@
 #include "nvme/nvme.h"
 
 struct nvme_qos_clock {
-	_Atomic uint64_t tat_ns;     /* theoretical arrival time of the next unit */
-	_Atomic uint64_t rate;	     /* units a second; 0: none */
-	_Atomic uint64_t burst_ns;   /* how far it may run ahead */
+	_Atomic uint64_t tat_ns;   /* theoretical arrival time of the next unit */
+	_Atomic uint64_t rate;	   /* units a second; 0: none */
+	_Atomic uint64_t burst_ns; /* how far it may run ahead */
 };
 
 struct nvme_qos {

@@ -45,8 +45,8 @@ int nvme_queues_enable(struct nvme_queues *q, const struct nvme_enable *en);
 /*
  * Any controller reset: all queues go, commands at hand are dropped, those at a backend are
  * cancelled; nothing of this controller touches guest memory or raises an interrupt once it is
- * drained. Returns true when that is so already; else drained() comes on the control thread. Until then
- * nvme_queues_enable() must not be called.
+ * drained. Returns true when that is so already; else drained() comes on the control thread. Until
+ * then nvme_queues_enable() must not be called.
  */
 bool nvme_queues_disable(struct nvme_queues *q, void (*drained)(struct nvme_ctrl *ctrl));
 /* After a disable that did not drain: waits at most ms; true when drained. Then drained() is not
@@ -69,8 +69,8 @@ uint16_t nvme_cq_delete(struct nvme_queues *q, uint16_t qid);
  * with Command Aborted due to SQ Deletion where they can be. */
 uint16_t nvme_sq_delete(struct nvme_queues *q, uint16_t qid, struct nvme_command *cmd);
 unsigned nvme_queues_count(const struct nvme_queues *q); /* I/O submission queues now */
-/* Abort: looks for cid on the queue's worker; completes cmd with dw0 0 (aborted) or 1. Refused while
- * NVME_ABORTS_MAX others look. */
+/* Abort: looks for cid on the queue's worker; completes cmd with dw0 0 (aborted) or 1. Refused
+ * while NVME_ABORTS_MAX others look. */
 uint16_t nvme_queues_abort(struct nvme_queues *q, uint16_t sqid, uint16_t cid,
 			   struct nvme_command *cmd);
 /* Doorbell Buffer Config (5.7); addresses page-aligned. Covers queues that exist and later ones. */
@@ -90,8 +90,8 @@ struct nvme_queue_counters {
 	bool remote_memory;
 };
 void nvme_queues_counters(const struct nvme_queues *q, struct nvme_queue_counters *c);
-/* I/O commands under way that are not at a backend: they wait for a limit, a gate, memory, the control
- * thread. Of one namespace, or (0) all. */
+/* I/O commands under way that are not at a backend: they wait for a limit, a gate, memory, the
+ * control thread. Of one namespace, or (0) all. */
 uint64_t nvme_queues_waiting(const struct nvme_queues *q, uint32_t nsid);
 size_t nvme_queues_memory(const struct nvme_queues *q);
 

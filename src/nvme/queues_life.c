@@ -381,8 +381,8 @@ bool nvme_queues_drain(struct nvme_queues *q, unsigned ms)
 	q->drained = NULL;
 	q->stopping = false;
 	unblock(q);
-	/* a turn or two of the workers, whatever ms is: what they have not dropped cannot be left to
-	 * itself */
+	/* a turn or two of the workers, whatever ms is: what they have not dropped cannot be left
+	 * to itself */
 	while (!wait_all(q, is_killed, clock_now_ns() + KILL_MS * NS_PER_MS))
 		unblock(q);
 	all = wait_all(q, is_drained, clock_now_ns() + ms * NS_PER_MS);

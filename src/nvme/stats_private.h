@@ -36,9 +36,9 @@ struct nvme_stats_sample {
 /* On a worker; slot is the number of its block_channel. */
 void nvme_stats_record(struct nvme_stats *s, unsigned slot, const struct nvme_stats_sample *sample);
 void nvme_stats_throttled(struct nvme_stats *s, unsigned slot, uint64_t ns);
-/* Commands that a backend keeps longer than one poll: +1, -1. Those that wait for something else are
- * counted by their queues (nvme_queues_waiting()), so that no namespace need stay for them; what
- * ends within its turn is never seen. */
+/* Commands that a backend keeps longer than one poll: +1, -1. Those that wait for something else
+ * are counted by their queues (nvme_queues_waiting()), so that no namespace need stay for them;
+ * what ends within its turn is never seen. */
 void nvme_stats_inflight(struct nvme_stats *s, unsigned slot, int change);
 
 /*

@@ -315,8 +315,7 @@ static uint16_t primary_allocate(struct nvme_virt *v, uint16_t cntlid, enum reso
 {
 	if (cntlid != v->primary->cntlid)
 		return NVME_ST_CMD(NVME_SC_INVALID_CTRL_ID);
-	if (n > v->primary->cfg.flexible ||
-	    n + nvme_virt_vq_private(v->primary) > NVME_VECTORS_MAX)
+	if (n > v->primary->cfg.flexible || n + nvme_virt_vq_private(v->primary) > NVME_VECTORS_MAX)
 		return NVME_ST_CMD(NVME_SC_INVALID_CTRL_RESOURCES);
 	if (n > v->primary->cfg.flexible - assigned(v, r))
 		return NVME_ST_CMD(NVME_SC_INVALID_RESOURCE_ID);

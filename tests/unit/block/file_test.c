@@ -68,7 +68,8 @@ static bool is_gone(int watch, int wait_ms)
 	return poll(&pfd, 1, wait_ms) == 1;
 }
 
-/* A file that was removed is freed when it is closed: a small one at once, a large one by and by. */
+/* A file that was removed is freed when it is closed: a small one at once, a large one by and by.
+ */
 static void close_removed(uint64_t size, int wait_ms)
 {
 	struct block_config cfg = config(BLOCK_FILE, scratch("removed"), size);

@@ -514,18 +514,12 @@ static void test_close(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify),
-		cmocka_unit_test(test_qemu_nbd),
-		cmocka_unit_test(test_large_blocks),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_reconnect),
-		cmocka_unit_test(test_lost_writes),
-		cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_hanging_costs_little),
-		cmocka_unit_test(test_resized),
-		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_verify),	     cmocka_unit_test(test_qemu_nbd),
+		cmocka_unit_test(test_large_blocks), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_read_only),    cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_reconnect),    cmocka_unit_test(test_lost_writes),
+		cmocka_unit_test(test_cancel),	     cmocka_unit_test(test_hanging_costs_little),
+		cmocka_unit_test(test_resized),	     cmocka_unit_test(test_close),
 	};
 
 	if (!have("nbdkit"))

@@ -376,13 +376,16 @@ static void test_percentiles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_clock),	    cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_live_change), cmocka_unit_test(test_parked_commands_end),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_live_change),
+		cmocka_unit_test(test_parked_commands_end),
 		cmocka_unit_test(test_depth_counts_what_waits),
 		cmocka_unit_test(test_depth_counts_all_waits),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_busy_queues),
-		cmocka_unit_test(test_buckets),	    cmocka_unit_test(test_percentiles),
+		cmocka_unit_test(test_buckets),
+		cmocka_unit_test(test_percentiles),
 	};
 
 	alarm(60);

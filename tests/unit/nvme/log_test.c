@@ -438,21 +438,11 @@ static void from_any_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(bad_requests),
-		T(offsets),
-		T(effects),
-		T(error_entries),
-		T(queue_depth),
-		T(smart),
-		T(no_more_than_eight),
-		T(late_event),
-		T(namespace_changed),
-		T(not_asked_for),
-		T(event_first),
-		T(error_events),
-		T(temperature_event),
-		T(reservation_event),
-		T(reset_forgets),
+		T(bad_requests),       T(offsets),	     T(effects),
+		T(error_entries),      T(queue_depth),	     T(smart),
+		T(no_more_than_eight), T(late_event),	     T(namespace_changed),
+		T(not_asked_for),      T(event_first),	     T(error_events),
+		T(temperature_event),  T(reservation_event), T(reset_forgets),
 		T(from_any_thread),
 	};
 

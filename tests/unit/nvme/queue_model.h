@@ -49,7 +49,7 @@ struct backend_model {
 	_Atomic enum backend_mode mode;
 	_Atomic bool release;
 	_Atomic bool untouched; /* a read leaves memory as it is */
-	_Atomic int error; /* of the next ones, 0: none */
+	_Atomic int error;	/* of the next ones, 0: none */
 	_Atomic unsigned submitted[BLOCK_DISCARD + 1], pending, cancels, fua, unmap;
 	_Atomic unsigned max_at_once;
 	uint8_t *bytes;
