@@ -310,9 +310,9 @@ static void iov_copy(const struct block_request *req, uint64_t at, uint8_t *buf,
 	for (; len && v < end; v++, at = 0) {
 		n = MIN(len, v->iov_len - (size_t)at);
 		if (to_iov)
-			memcpy((uint8_t *)v->iov_base + at, buf, n);
+			copy_shared((uint8_t *)v->iov_base + at, buf, n);
 		else
-			memcpy(buf, (uint8_t *)v->iov_base + at, n);
+			copy_shared(buf, (uint8_t *)v->iov_base + at, n);
 		buf += n;
 		len -= n;
 	}

@@ -159,9 +159,9 @@ static void copy(const struct block_request *req, uint8_t *at)
 
 	for (; v < end; at += v->iov_len, v++) {
 		if (req->op == BLOCK_READ)
-			memcpy(v->iov_base, at, v->iov_len);
+			copy_shared(v->iov_base, at, v->iov_len);
 		else
-			memcpy(at, v->iov_base, v->iov_len);
+			copy_shared(at, v->iov_base, v->iov_len);
 	}
 }
 

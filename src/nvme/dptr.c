@@ -72,10 +72,10 @@ static uint16_t copy(struct nvme_mem *m, uint64_t addr, uint8_t *rd, const uint8
 		if (!p)
 			return unreachable(m, addr);
 		if (rd) {
-			memcpy(rd, p, n);
+			copy_shared(rd, p, n);
 			rd += n;
 		} else {
-			memcpy(p, wr, n);
+			copy_shared(p, wr, n);
 			wr += n;
 		}
 	}
