@@ -156,6 +156,37 @@ static void leave_queues(struct nvme_queues *q, struct nvme_group *g)
 		g->next->prev = g->prev;
 }
 
+/* ---- registered memory, which only the worker can let go of ---- */
+
+struct drop_fixed {
+	struct poller poller;
+	struct nvme_group *g;
+	_Atomic bool done;
+};
+
+static unsigned drop_fixed_poll(struct poller *p)
+{
+	struct drop_fixed *d = container_of(p, struct drop_fixed, poller);
+
+	if (!atomic_load(&d->done))
+		nvme_fixed_drop(d->g);
+	atomic_store(&d->done, true);
+	return 0;
+}
+
+/* Waits for a turn of the worker, as worker_synchronize() does. */
+static void drop_fixed(struct nvme_group *g)
+{
+	static const struct poller_ops ops = {.poll = drop_fixed_poll};
+	const struct timespec nap = {.tv_nsec = 20 * NS_PER_US};
+	struct drop_fixed d = {.poller = {.ops = &ops, .name = "nvme"}, .g = g};
+
+	worker_add(g->worker, &d.poller);
+	while (!atomic_load(&d.done))
+		nanosleep(&nap, NULL);
+	worker_remove(&d.poller);
+}
+
 static void group_free(struct nvme_group *g)
 {
 	struct nvme_io *io;
@@ -180,6 +211,8 @@ static void group_free(struct nvme_group *g)
 void nvme_group_end(struct nvme_group *g)
 {
 	worker_remove(&g->poller);
+	if (g->n_fixed)
+		drop_fixed(g);
 	leave_queues(g->q, g);
 	group_free(g);
 }

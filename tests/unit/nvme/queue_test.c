@@ -734,6 +734,29 @@ static void test_turns_are_short(void **state)
 	model_down();
 }
 
+/* What a queue has registered goes with it, however it goes. */
+static void test_registered_memory_is_let_go(void **state)
+{
+	struct nvme_sqe sqe = read_one(1);
+
+	model_up(&(struct model_opts){.no_enable = true});
+	model.ctrl.register_memory = true;
+	assert_int_equal(nvme_queues_enable(model.ctrl.queues, &again), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		model_pair(1, 64, 1, 1);
+		assert_int_equal(host_exec(1, &sqe), 0);
+		wait_for(model.fixed == 2); /* the admin queue's, too */
+		assert_int_equal(nvme_sq_delete(model.ctrl.queues, 1, NULL), NVME_ST_PENDING);
+		wait_for(nvme_queues_count(model.ctrl.queues) == 0);
+		assert_int_equal(nvme_cq_delete(model.ctrl.queues, 1), 0);
+		assert_int_equal(model.fixed, 1);
+	}
+	model_pair(1, 64, 1, 1);
+	assert_int_equal(host_exec(1, &sqe), 0);
+	model_down();
+	assert_int_equal(model.fixed, 0);
+}
+
 /* ---- interrupts ---- */
 
 static void test_coalescing(void **state)
@@ -967,6 +990,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory_costs_nothing),
 		cmocka_unit_test(test_closed_gate_costs_little),
 		cmocka_unit_test(test_turns_are_short),
+		cmocka_unit_test(test_registered_memory_is_let_go),
 		cmocka_unit_test(test_coalescing),
 		cmocka_unit_test(test_admin_transport),
 		cmocka_unit_test(test_admin_transport_remote),
