@@ -240,6 +240,8 @@ static int timed(struct nvme_pump *p, uint8_t opcode, uint64_t slba, uint32_t nl
 	took = clock_now_ns() - start;
 	if (took > p->worst_ns)
 		p->worst_ns = took;
+	if (took > p->slowest_ns)
+		p->slowest_ns = took;
 	p->commands++;
 	return st;
 }
@@ -287,7 +289,7 @@ int nvme_pump_start(struct nvme_pump *p, struct nvme_host *h, uint32_t nsid)
 	p->nsid = nsid;
 	p->stop = p->error = 0;
 	p->commands = 0;
-	p->worst_ns = 0;
+	p->worst_ns = p->slowest_ns = 0;
 	st = nvme_host_ns_size(h, nsid, &p->blocks, &block);
 	if (st || p->blocks < 2 * PUMP_BLOCKS)
 		return st < 0 ? st : -ENXIO;

@@ -70,6 +70,7 @@ struct nvme_pump {
 	_Atomic int stop, error; /* a status or -errno, or -EBADMSG for wrong data */
 	_Atomic unsigned long commands;
 	_Atomic uint64_t worst_ns; /* of one command, since nvme_pump_check() */
+	uint64_t slowest_ns;	   /* of all */
 };
 int nvme_pump_start(struct nvme_pump *p, struct nvme_host *h, uint32_t nsid);
 /* Ends it; the error that it met or 0. Closes nothing. */
