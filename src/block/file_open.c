@@ -4,26 +4,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/stat.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/fs.h"
 
 #ifndef STATX_DIOALIGN
 #define STATX_DIOALIGN 0x2000u
 #endif
-
-/* magic numbers that linux/magic.h lacks */
-#define FUSE_MAGIC 0x65735546
-#define CIFS_MAGIC 0xFF534D42
 
 #define LOCK_NAP_NS	 (5 * NS_PER_MS)
 #define LOCK_PATIENCE_NS (250 * NS_PER_MS)
@@ -151,36 +146,11 @@ bool file_probe_direct(struct file_backend *f, uint64_t size)
 	       f->mem_align <= 65536 && !(size & (f->off_align - 1));
 }
 
-/*
- * What another program or machine answers for may not answer at all, and none of its calls is done
- * without a thread that waits: its own threads, not those of the rings, which others need.
- */
-static bool may_hang(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs))
-		return false;
-	switch ((unsigned long)fs.f_type & 0xffffffff) {
-	case FUSE_MAGIC:
-	case CIFS_MAGIC:
-	case NFS_SUPER_MAGIC:
-	case SMB_SUPER_MAGIC:
-	case SMB2_SUPER_MAGIC:
-	case V9FS_MAGIC:
-	case CEPH_SUPER_MAGIC:
-	case CODA_SUPER_MAGIC:
-	case AFS_SUPER_MAGIC:
-	case AFS_FS_MAGIC:
-		return true;
-	default:
-		return false;
-	}
-}
-
 void file_start(struct file_backend *f)
 {
-	f->no_ring = !f->device && may_hang(f->fd);
+	/* None of its calls is done without a thread that waits: its own threads, then, not those
+	 * of the rings, which others need. */
+	f->no_ring = !f->device && fs_may_hang(f->fd, false, false);
 	offload_init(&f->offload, f->base.name, file_run);
 	pthread_mutex_init(&f->overlap.lock, NULL);
 	f->overlap.used = f->direct && f->off_align > 512;

@@ -4,17 +4,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 
 #include "dma/sigbus.h"
 #include "util/clock.h"
+#include "util/fs.h"
 #include "util/log.h"
 #include "util/util.h"
 #include "worker/mailbox.h"
@@ -26,11 +25,6 @@
 /* Views of so many regions are kept for reuse: to fault in fresh pages for each of a storm of
  * changes costs as much as the copying. */
 #define BIG_VIEW 1024
-
-/* magic numbers that linux/magic.h lacks */
-#define FUSE_MAGIC     0x65735546
-#define CIFS_MAGIC     0xFF534D42
-#define ECRYPTFS_MAGIC 0xf15f
 
 /* A whole file, mapped once. */
 struct mapping {
@@ -195,36 +189,6 @@ static void publish(struct dma_space *s, struct dma_view *v)
 
 /* ---- file mappings ---- */
 
-/*
- * A fault on a page of such a file waits for a user process or a network, or may do so, as what
- * lies below an overlay does not show (and any user can put one over FUSE, in a namespace of its
- * own): whoever owns that could stop a worker, which serves others too.
- */
-static bool faults_may_hang(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs))
-		return true;
-	switch ((unsigned long)fs.f_type & 0xffffffff) {
-	case FUSE_MAGIC:
-	case CIFS_MAGIC:
-	case NFS_SUPER_MAGIC:
-	case SMB_SUPER_MAGIC:
-	case SMB2_SUPER_MAGIC:
-	case V9FS_MAGIC:
-	case CEPH_SUPER_MAGIC:
-	case CODA_SUPER_MAGIC:
-	case AFS_SUPER_MAGIC:
-	case AFS_FS_MAGIC:
-	case OVERLAYFS_SUPER_MAGIC:
-	case ECRYPTFS_MAGIC:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static int check_file(int fd, uint32_t prot, uint64_t offset, uint64_t size, struct stat *st)
 {
 	int flags;
@@ -244,7 +208,12 @@ static int check_file(int fd, uint32_t prot, uint64_t offset, uint64_t size, str
 		return -EACCES;
 	if (!range_ok(offset, size, (uint64_t)st->st_size))
 		return -EINVAL;
-	return faults_may_hang(fd) ? -EINVAL : 0;
+	/*
+	 * A fault on a page of such a file waits for a user process or a network, or may do so, as
+	 * what lies below an overlay does not show (and any user can put one over FUSE, in a
+	 * namespace of its own): whoever owns that could stop a worker, which serves others too.
+	 */
+	return fs_may_hang(fd, true, true) ? -EINVAL : 0;
 }
 
 static bool mapping_is(const struct mapping *m, const struct stat *st, bool writable)
