@@ -15,20 +15,19 @@ enum { MEM = 1, FILE512, READONLY, MEM4K, NULLDEV, SHARED };
 #define KIB64_BLOCKS 128u
 
 static const char config[] =
-	"workers: 2\n"
-	"devices:\n"
-	"  ssd0:\n"
-	"    type: nvme\n"
-	"    total-vfs: 4\n"
-	"    num-vfs: 3\n"
-	"    queues: 4\n"
-	"    namespaces:\n"
-	"      1: {memory: 64M, attach: [vf0, vf1]}\n"
-	"      2: {file: @/disk.img, size: 256M, attach: [vf0, vf1]}\n"
-	"      3: {file: @/ro.img, size: 16M, read-only: true, attach: [vf0]}\n"
-	"      4: {memory: 32M, block-size: 4096, attach: [vf0]}\n"
-	"      5: {null: 1G, attach: [vf0]}\n"
-	"      6: {memory: 16M, reservations: @/resv.json, attach: [vf0, vf1, vf2]}\n";
+	WORKERS "devices:\n"
+		"  ssd0:\n"
+		"    type: nvme\n"
+		"    total-vfs: 4\n"
+		"    num-vfs: 3\n"
+		"    queues: 4\n"
+		"    namespaces:\n"
+		"      1: {memory: 64M, attach: [vf0, vf1]}\n"
+		"      2: {file: @/disk.img, size: 256M, attach: [vf0, vf1]}\n"
+		"      3: {file: @/ro.img, size: 16M, read-only: true, attach: [vf0]}\n"
+		"      4: {memory: 32M, block-size: 4096, attach: [vf0]}\n"
+		"      5: {null: 1G, attach: [vf0]}\n"
+		"      6: {memory: 16M, reservations: @/resv.json, attach: [vf0, vf1, vf2]}\n";
 
 static struct nvme_rig rig;
 static struct nvme_host *h, *g; /* at vf0 and vf1 */

@@ -16,17 +16,16 @@
 #define SIZE	 (64u << 20)
 
 static const char config[] =
-	"workers: 2\n"
-	"devices:\n"
-	"  ssd0:\n"
-	"    type: nvme\n"
-	"    total-vfs: 4\n"
-	"    num-vfs: 2\n"
-	"    queues: 4\n"
-	"    namespaces:\n"
-	"      1: {nbd: \"nbd+unix:///?socket=@/nbd.sock\", size: 64M, attach: [vf0]}\n"
-	"      2: {memory: 16M, attach: [vf0]}\n"
-	"      3: {memory: 16M, attach: [vf1]}\n";
+	WORKERS "devices:\n"
+		"  ssd0:\n"
+		"    type: nvme\n"
+		"    total-vfs: 4\n"
+		"    num-vfs: 2\n"
+		"    queues: 4\n"
+		"    namespaces:\n"
+		"      1: {nbd: \"nbd+unix:///?socket=@/nbd.sock\", size: 64M, attach: [vf0]}\n"
+		"      2: {memory: 16M, attach: [vf0]}\n"
+		"      3: {memory: 16M, attach: [vf1]}\n";
 
 static struct nvme_rig rig;
 static struct nvme_host *h, *honest;
@@ -52,6 +51,8 @@ static int teardown(void **state)
 	if (!have)
 		return 0;
 	err = nvme_pump_stop(&pump);
+	print_message("# the honest host did %lu commands, the slowest took %.1f ms\n",
+		      (unsigned long)pump.commands, (double)pump.slowest_ns / 1e6);
 	nvme_host_close(honest);
 	rig.bad |= err != 0;
 	return nvme_rig_stop(&rig) || err ? -1 : 0;

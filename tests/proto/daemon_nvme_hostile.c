@@ -3,18 +3,17 @@
 
 #include <time.h>
 
-static const char config[] = "workers: 2\n"
-			     "devices:\n"
-			     "  ssd0:\n"
-			     "    type: nvme\n"
-			     "    total-vfs: 4\n"
-			     "    num-vfs: 2\n"
-			     "    queues: 8\n"
-			     "    namespaces:\n"
-			     "      1: {memory: 64M, attach: [vf0]}\n"
-			     "      2: {file: @/disk.img, size: 64M, attach: [vf0]}\n"
-			     "      3: {null: 1G, attach: [vf0]}\n"
-			     "      4: {memory: 16M, attach: [vf1]}\n";
+static const char config[] = WORKERS "devices:\n"
+				     "  ssd0:\n"
+				     "    type: nvme\n"
+				     "    total-vfs: 4\n"
+				     "    num-vfs: 2\n"
+				     "    queues: 8\n"
+				     "    namespaces:\n"
+				     "      1: {memory: 64M, attach: [vf0]}\n"
+				     "      2: {file: @/disk.img, size: 64M, attach: [vf0]}\n"
+				     "      3: {null: 1G, attach: [vf0]}\n"
+				     "      4: {memory: 16M, attach: [vf1]}\n";
 
 struct nvme_rig rig;
 struct nvme_host *h;
@@ -40,7 +39,8 @@ static int teardown(void **state)
 	if (err)
 		print_message("# the honest host: %s (%#x)\n", err < 0 ? strerror(-err) : "status",
 			      err);
-	print_message("# the honest host did %lu commands\n", (unsigned long)pump.commands);
+	print_message("# the honest host did %lu commands, the slowest took %.1f ms\n",
+		      (unsigned long)pump.commands, (double)pump.slowest_ns / 1e6);
 	nvme_host_close(honest);
 	rig.bad |= err != 0;
 	return nvme_rig_stop(&rig) || err ? -1 : 0;
