@@ -7,6 +7,7 @@
 The guest is a stock Debian kernel upon an initramfs made by tools/vm-fetch.
 """
 import base64
+import functools
 import json
 import os
 import shutil
@@ -291,10 +292,15 @@ def kvm_works(patience=15):
         return good
 
 
-def fetched(name):
-    """The path of what tools/vm-fetch --storage makes; fetched when first asked for."""
+@functools.lru_cache(None)
+def fetch_storage():
     subprocess.run([harness.TOP + "/tools/vm-fetch", "--storage"], check=True,
                    stdin=subprocess.DEVNULL)
+
+
+def fetched(name):
+    """The path of what tools/vm-fetch --storage makes; fetched when first asked for."""
+    fetch_storage()
     return os.path.join(VMDIR, name)
 
 
@@ -303,11 +309,12 @@ def storage_initramfs():
     path = fetched("initramfs-storage.cpio")
     parts = [os.path.join(VMDIR, p) for p in ("initramfs.cpio", "storage.cpio")]
     if not os.path.exists(path) or os.stat(path).st_mtime < max(os.stat(p).st_mtime for p in parts):
-        with open(path + ".new", "wb") as out:
+        new = "%s.%d" % (path, os.getpid())        # another test file may be at it, too
+        with open(new, "wb") as out:
             for p in parts:
                 with open(p, "rb") as f:
                     shutil.copyfileobj(f, out)
-        os.rename(path + ".new", path)
+        os.rename(new, path)
     return path
 
 
