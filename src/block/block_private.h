@@ -174,6 +174,13 @@ static inline void list_remove(struct request_list *l, struct block_request *req
 	req->next = req->prev = NULL;
 }
 
+extern _Atomic bool channels_more_than_one; /* private to the next */
+/* Whether another worker may be in the same backend during this turn. Worker. */
+static inline bool channels_several(void)
+{
+	return atomic_load_explicit(&channels_more_than_one, memory_order_relaxed);
+}
+
 /* The channel's poller runs soon. Worker. */
 static inline void channel_wake(struct block_channel *ch)
 {

@@ -204,6 +204,19 @@ static void give_up(struct block_channel *ch, uint64_t slots)
 		usleep(FORGET_STEP_US);
 }
 
+_Atomic bool channels_more_than_one;
+
+/* Workers act upon it from their next turn on at the latest. */
+static void count_channels(void)
+{
+	bool several = all_channels && all_channels->next;
+
+	if (several == atomic_load(&channels_more_than_one))
+		return;
+	atomic_store(&channels_more_than_one, several);
+	worker_synchronize();
+}
+
 int block_channel_get(struct worker *w, struct block_channel **out)
 {
 	struct block_channel *ch;
@@ -241,6 +254,7 @@ int block_channel_get(struct worker *w, struct block_channel **out)
 	ch->refs = 1;
 	ch->next = all_channels;
 	all_channels = ch;
+	count_channels();
 	*out = ch;
 	return 0;
 }
@@ -263,6 +277,7 @@ void block_channel_put(struct block_channel *ch)
 	close(ch->eventfd);
 	ch->worker = NULL;
 	channel_spare(ch);
+	count_channels();
 }
 
 unsigned block_channel_number(const struct block_channel *ch)

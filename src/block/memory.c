@@ -8,13 +8,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/clock.h"
+
 #define FREE_AT_ONCE_MAX (1ull << 20)
+#define STRIPES		 256 /* page locks; one serves every so manieth page */
+#define SPINS		 64  /* before the processor is offered to who holds it */
 
 /* What the workers look at; replaced as a whole when the disk grows. */
 struct memory_map {
@@ -22,11 +28,16 @@ struct memory_map {
 	uint64_t len;
 };
 
+struct memory_stripe {
+	_Alignas(CACHE_LINE) _Atomic bool taken;
+};
+
 struct memory_backend {
 	struct block_backend base;
 	int fd;
 	_Atomic(struct memory_map *) map;
 	struct offload offload;
+	struct memory_stripe *stripes; /* STRIPES of them */
 };
 
 static struct memory_backend *memory_of(const struct block_backend *b)
@@ -88,10 +99,17 @@ static int memory_open(struct block_backend *b, char *why, size_t why_len)
 		snprintf(why, why_len, "a memory backend needs a size");
 		return -EINVAL;
 	}
+	m->stripes = aligned_alloc(CACHE_LINE, STRIPES * sizeof(*m->stripes));
+	if (!m->stripes) {
+		snprintf(why, why_len, "out of memory");
+		return -ENOMEM;
+	}
+	memset(m->stripes, 0, STRIPES * sizeof(*m->stripes));
 	m->fd = memfd_create("softiov-disk", MFD_CLOEXEC);
 	if (m->fd < 0) {
 		r = -errno;
 		snprintf(why, why_len, "memfd_create: %s", strerror(-r));
+		free(m->stripes);
 		return r;
 	}
 	r = set_length(m, b->cfg.size);
@@ -101,6 +119,7 @@ static int memory_open(struct block_backend *b, char *why, size_t why_len)
 		snprintf(why, why_len, "%llu bytes of memory: %s", (unsigned long long)b->cfg.size,
 			 strerror(-r));
 		close(m->fd);
+		free(m->stripes);
 		return r;
 	}
 	atomic_store(&m->map, map);
@@ -121,6 +140,7 @@ static void memory_close(struct block_backend *b)
 	offload_fini(&m->offload);
 	backend_put_away(m->fd, map->ptr, map->len);
 	free(map);
+	free(m->stripes);
 }
 
 /* Workers see a map that is larger before the size that needs it, and a size that is smaller
@@ -153,6 +173,35 @@ static int memory_resize(struct block_backend *b, uint64_t size, char *why, size
 	return 0;
 }
 
+/*
+ * What is in a page is read and written by one request at a time where there are several workers,
+ * so that blocks stay whole as a disk's do. Held for the copy of a page at most.
+ */
+static void page_lock(struct memory_backend *m, uint64_t off)
+{
+	_Atomic bool *taken = &m->stripes[off / PAGE_SIZE_4K % STRIPES].taken;
+	unsigned spins = 0;
+
+	while (unlikely(atomic_exchange_explicit(taken, true, memory_order_acquire))) {
+		/* the other copy may have met a page that is not there */
+		if (++spins % SPINS == 0)
+			sched_yield();
+		cpu_relax();
+	}
+}
+
+static void page_unlock(struct memory_backend *m, uint64_t off)
+{
+	atomic_store_explicit(&m->stripes[off / PAGE_SIZE_4K % STRIPES].taken, false,
+			      memory_order_release);
+}
+
+/* Bytes from off up to the end of its page, len at most. */
+static uint64_t in_page(uint64_t off, uint64_t len)
+{
+	return MIN(len, PAGE_SIZE_4K - off % PAGE_SIZE_4K);
+}
+
 static void copy(const struct block_request *req, uint8_t *at)
 {
 	const struct iovec *v = req->iov, *end = v + req->iovcnt;
@@ -162,6 +211,44 @@ static void copy(const struct block_request *req, uint8_t *at)
 			copy_shared(v->iov_base, at, v->iov_len);
 		else
 			copy_shared(at, v->iov_base, v->iov_len);
+	}
+}
+
+static void copy_pages(struct memory_backend *m, const struct block_request *req, uint8_t *ptr)
+{
+	uint64_t off = req->offset, left = req->len, n, part;
+	const struct iovec *v = req->iov;
+	size_t at = 0; /* in v */
+
+	for (; left; left -= n) {
+		n = in_page(off, left);
+		page_lock(m, off);
+		for (uint64_t done = 0; done < n; done += part) {
+			uint8_t *mem = ptr + off + done, *host = (uint8_t *)v->iov_base + at;
+
+			part = MIN(n - done, v->iov_len - at);
+			if (req->op == BLOCK_READ)
+				copy_shared(host, mem, part);
+			else
+				copy_shared(mem, host, part);
+			at += part;
+			if (at == v->iov_len) {
+				v++;
+				at = 0;
+			}
+		}
+		page_unlock(m, off);
+		off += n;
+	}
+}
+
+static void zero(struct memory_backend *m, uint8_t *ptr, uint64_t off, uint64_t len)
+{
+	for (uint64_t n; len; len -= n, off += n) {
+		n = in_page(off, len);
+		page_lock(m, off);
+		memset(ptr + off, 0, n);
+		page_unlock(m, off);
 	}
 }
 
@@ -176,13 +263,16 @@ static int memory_submit(struct block_channel *ch, struct block_request *req)
 		/* block_submit() may have seen the size of a map that came after this one */
 		if (unlikely(!range_ok(req->offset, req->len, map->len)))
 			return -EINVAL;
-		copy(req, map->ptr + req->offset);
+		if (channels_several())
+			copy_pages(m, req, map->ptr);
+		else
+			copy(req, map->ptr + req->offset);
 		return 0;
 	case BLOCK_FLUSH:
 		return 0;
 	case BLOCK_WRITE_ZEROES:
 		if (!(req->flags & BLOCK_MAY_UNMAP) && req->len <= FREE_AT_ONCE_MAX) {
-			memset(map->ptr + req->offset, 0, req->len);
+			zero(m, map->ptr, req->offset, req->len);
 			return 0;
 		}
 		/* fall through */

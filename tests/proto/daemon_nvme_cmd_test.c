@@ -3,16 +3,18 @@
  * Every I/O command that is not a plain read or write, at the real daemon: what it does to data, to
  * the file behind, and what it refuses; reservations between two controllers and over a restart.
  *
- *   daemon_nvme_cmd_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_cmd_test SOFTIOVD SOFTIOV [TEST]
  */
 #include "daemon_nvme.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { MEM = 1, FILE512, READONLY, MEM4K, NULLDEV, SHARED };
+enum { MEM = 1, FILE512, READONLY, MEM4K, NULLDEV, SHARED, SHARED4K };
 
 #define KIB64_BLOCKS 128u
+#define TORN_DEPTH   16
+#define TORN_NS	     (NS_PER_S / 2)
 
 static const char config[] =
 	WORKERS "devices:\n"
@@ -27,7 +29,8 @@ static const char config[] =
 		"      3: {file: @/ro.img, size: 16M, read-only: true, attach: [vf0]}\n"
 		"      4: {memory: 32M, block-size: 4096, attach: [vf0]}\n"
 		"      5: {null: 1G, attach: [vf0]}\n"
-		"      6: {memory: 16M, reservations: @/resv.json, attach: [vf0, vf1, vf2]}\n";
+		"      6: {memory: 16M, reservations: @/resv.json, attach: [vf0, vf1, vf2]}\n"
+		"      7: {memory: 16M, block-size: 4096, attach: [vf0, vf1]}\n";
 
 static struct nvme_rig rig;
 static struct nvme_host *h, *g; /* at vf0 and vf1 */
@@ -239,6 +242,86 @@ static void compare_and_write_is_atomic(void **state)
 	OK(nvme_host_rw(io, nvme_cmd_read, MEM, 500, 1, 0));
 	memcpy(&v, h->data, 8);
 	assert_int_equal(v, 2 * goal);
+}
+
+/* ---- blocks are written and read as a whole (6.4) ---- */
+
+struct torn {
+	struct nvme_host *h;
+	uint64_t addr;
+	uint32_t len;
+	uint8_t *buf;
+	struct nvme_host_req r[TORN_DEPTH];
+	bool writes;
+	unsigned long n, bad;
+};
+
+static void torn_again(struct nvme_host_req *r)
+{
+	struct torn *t = r->opaque;
+	uint64_t *p = (uint64_t *)(t->buf + (size_t)(r - t->r) * 4096);
+
+	t->n++;
+	t->bad += r->status != 0;
+	for (unsigned i = 0; i < t->len / 8; i++) {
+		t->bad += !t->writes && p[i] != p[0];
+		if (t->writes)
+			p[i] = t->n;
+	}
+	nvme_host_submit(nvme_host_io(t->h, 1), r);
+}
+
+static void torn_start(struct torn *t, struct nvme_host *who, unsigned nsid, bool writes)
+{
+	*t = (struct torn){.h = who, .writes = writes, .len = 1u << who->shifts[nsid]};
+	t->buf = nvme_host_alloc(who, TORN_DEPTH * 4096, &t->addr);
+	memset(t->buf, 0, TORN_DEPTH * 4096);
+	for (unsigned i = 0; i < TORN_DEPTH; i++) {
+		struct nvme_host_req *r = &t->r[i];
+
+		r->done = torn_again;
+		r->opaque = t;
+		nvme_host_make_rw(&r->sqe, writes ? nvme_cmd_write : nvme_cmd_read, nsid, 3, 1, 0);
+		nvme_host_prp(&r->sqe, t->addr + i * 4096, t->len, NULL, 0);
+		assert_int_equal(nvme_host_submit(nvme_host_io(who, 1), r), 0);
+	}
+	nvme_host_ring(nvme_host_io(who, 1));
+}
+
+/* What is read is what one command wrote, whichever: never some of one and some of another. */
+static void no_torn_blocks(void **state)
+{
+	static const uint8_t nsids[] = {MEM, SHARED4K, FILE512};
+	static struct torn t[2];
+
+	for (unsigned k = 0; k < sizeof(nsids); k++) {
+		size_t used[2] = {h->mem_used, g->mem_used};
+		uint64_t until = clock_now_ns() + TORN_NS, blocks;
+		uint32_t block;
+
+		OK(nvme_host_ns_size(h, nsids[k], &blocks, &block));
+		OK(nvme_host_ns_size(g, nsids[k], &blocks, &block));
+		memset(h->data, 0, block);
+		OK(nvme_host_rw(io, nvme_cmd_write, nsids[k], 3, 1, 0));
+		torn_start(&t[0], h, nsids[k], true);
+		torn_start(&t[1], g, nsids[k], false);
+		while (clock_now_ns() < until)
+			for (unsigned i = 0; i < 2; i++) {
+				nvme_host_poll(nvme_host_io(t[i].h, 1)->cq, 64);
+				nvme_host_ring(nvme_host_io(t[i].h, 1));
+			}
+		for (unsigned i = 0; i < 2; i++) {
+			for (unsigned d = 0; d < TORN_DEPTH; d++)
+				t[i].r[d].done = NULL;
+			assert_int_equal(nvme_host_wait_all(nvme_host_io(t[i].h, 1), 0), 0);
+		}
+		h->mem_used = used[0];
+		g->mem_used = used[1];
+		print_message("# namespace %u: %lu writes, %lu reads\n", nsids[k], t[0].n, t[1].n);
+		assert_true(t[0].n && t[1].n);
+		if (t[0].bad || t[1].bad)
+			fail_msg("namespace %u: %lu words torn", nsids[k], t[1].bad);
+	}
 }
 
 static void fused_alone(void **state)
@@ -611,6 +694,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(compare_and_write),
 		cmocka_unit_test(compare_and_write_is_atomic),
 		cmocka_unit_test(fused_alone),
+		cmocka_unit_test(no_torn_blocks),
 		cmocka_unit_test(write_zeroes),
 		cmocka_unit_test(deallocate),
 		cmocka_unit_test(many_ranges),
@@ -624,8 +708,10 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	return nvme_rig_fini(&rig) ? 1 : ret;
 }
