@@ -19,16 +19,7 @@
 #include "util/clock.h"
 #include "util/util.h"
 
-/*
- * Two, so that queues meet. Not for the thread sanitizer: two queues whose guest has them use the
- * same memory or blocks are a race to it, and what orders them is in another process, out of its
- * sight.
- */
-#if UNDER_TSAN
-#define WORKERS "workers: 1\n"
-#else
-#define WORKERS "workers: 2\n"
-#endif
+#define WORKERS "workers: 2\n" /* so that queues meet */
 
 #define GENERIC(sc)  NVME_HOST_SC(NVME_SCT_GENERIC, sc)
 #define SPECIFIC(sc) NVME_HOST_SC(NVME_SCT_CMD_SPECIFIC, sc)

@@ -3,7 +3,7 @@
  * A backend that hangs: an NBD server that is stopped, goes on, or is killed. Its disk stands
  * still; nothing else does.
  *
- *   daemon_nvme_hang_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_hang_test SOFTIOVD SOFTIOV [TEST]
  */
 #include "daemon_nvme.h"
 
@@ -259,8 +259,10 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	return nvme_rig_fini(&rig) ? 1 : ret;
 }

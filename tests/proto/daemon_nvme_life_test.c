@@ -3,7 +3,7 @@
  * Controllers that are reset, torn away and shut down under load, and what is on the disk after the
  * daemon was killed, while a second host goes on undisturbed.
  *
- *   daemon_nvme_life_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_life_test SOFTIOVD SOFTIOV [TEST]
  */
 #include "daemon_nvme.h"
 
@@ -525,8 +525,10 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(resets, setup, teardown);
 	ret |= cmocka_run_group_tests(disks, NULL, NULL);
 	return nvme_rig_fini(&rig) ? 1 : ret;

@@ -3,7 +3,7 @@
  * What the command line changes while guests use their disks: namespaces that come, grow, move and
  * go, limits, and the counters that tell what was done.
  *
- *   daemon_nvme_live_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_live_test SOFTIOVD SOFTIOV [TEST]
  */
 #include "daemon_nvme.h"
 
@@ -535,8 +535,10 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	return nvme_rig_fini(&rig) ? 1 : ret;
 }

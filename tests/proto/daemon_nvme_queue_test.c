@@ -3,7 +3,7 @@
  * Queues of every shape at the real daemon: many, deep, odd, shared and full ones; shadow
  * doorbells, interrupts and their coalescing; memory that can only be reached by messages.
  *
- *   daemon_nvme_queue_test SOFTIOVD SOFTIOV
+ *   daemon_nvme_queue_test SOFTIOVD SOFTIOV [TEST]
  */
 #include "daemon_nvme.h"
 
@@ -486,8 +486,10 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc != 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
 		return 2;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	return nvme_rig_fini(&rig) ? 1 : ret;
 }
