@@ -69,7 +69,7 @@ struct model {
 	struct worker_pool *pool;
 	struct pci_function *fn;
 	struct dma_space *dma;
-	_Atomic int fixed; /* registered now */
+	_Atomic int fixed;     /* registered now */
 	uint8_t *mem, *client; /* as the host sees it, and as whoever answers messages does */
 	/* What the host and the backend do is ordered by rings that the thread sanitizer sees at
 	 * other addresses; it is told here. */
