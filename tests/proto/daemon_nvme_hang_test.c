@@ -8,6 +8,7 @@
 #include "daemon_nvme.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 #define NBD	 1
 #define MEM	 2
@@ -97,6 +98,16 @@ static void works(void)
 	assert_true(nvme_pattern_is(h->data, 65536, 5));
 }
 
+/* On return none of its threads runs. */
+static void stop_server(void)
+{
+	int status = 0;
+
+	assert_int_equal(kill(rig.nbd, SIGSTOP), 0);
+	assert_int_equal(waitpid(rig.nbd, &status, WUNTRACED), rig.nbd);
+	assert_true(WIFSTOPPED(status));
+}
+
 static void submit_reads(struct nvme_host_req *r, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -114,7 +125,7 @@ static void stop_and_go(void **state)
 
 	begin();
 	works();
-	kill(rig.nbd, SIGSTOP);
+	stop_server();
 	submit_reads(r, 16);
 	usleep(100000);
 	assert_int_equal(nvme_host_busy(io), 16);
@@ -138,7 +149,7 @@ static void abort_ends_them(void **state)
 	uint32_t dw0;
 
 	begin();
-	kill(rig.nbd, SIGSTOP);
+	stop_server();
 	submit_reads(r, 4);
 	usleep(50000);
 	for (unsigned i = 0; i < 4; i++) {
@@ -171,7 +182,7 @@ static void queue_deletion(void **state)
 	struct nvme_host_req r[8];
 
 	begin();
-	kill(rig.nbd, SIGSTOP);
+	stop_server();
 	submit_reads(r, 8);
 	usleep(50000);
 	OK(nvme_host_delete_sq(h, 1));
@@ -191,7 +202,7 @@ static void reset_does_not_wait(void **state)
 
 	begin();
 	for (unsigned i = 0; i < 3; i++) {
-		kill(rig.nbd, SIGSTOP);
+		stop_server();
 		submit_reads(r, 16);
 		usleep(20000);
 		start = clock_now_ns();
@@ -221,7 +232,7 @@ static void vm_dies_and_comes_back(void **state)
 	struct nvme_host_req r[16];
 
 	begin();
-	kill(rig.nbd, SIGSTOP);
+	stop_server();
 	submit_reads(r, 16);
 	usleep(20000);
 	end();
