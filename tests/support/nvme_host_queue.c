@@ -272,7 +272,8 @@ int nvme_host_ask_queues(struct nvme_host *h, unsigned pairs)
 
 	if (st)
 		return st < 0 ? st : -EPROTO;
-	return (int)MIN(MIN(got & 0xffff, got >> 16) + 1, pairs);
+	got = MIN(got & 0xffff, got >> 16) + 1;
+	return (int)MIN(got, pairs);
 }
 
 int nvme_host_dbbuf(struct nvme_host *h)
