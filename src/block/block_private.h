@@ -142,7 +142,6 @@ struct block_channel {
 	/* touched by other threads */
 	_Alignas(CACHE_LINE) _Atomic(struct block_request *) returned;
 	_Atomic uint64_t forget; /* bits of file slots to be given up */
-	_Atomic uint64_t fence;
 
 	/* control's own */
 	struct block_channel *next; /* in the list of open or of spare ones */

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "util/barrier.h"
 #include "util/clock.h"
 
 /* While the kernel works on requests, a worker that has nothing else stays awake so long for
@@ -171,11 +172,7 @@ bool ring_arm(struct block_channel *ch)
 	if (!ch->enabled)
 		return true;
 	io_uring_cq_eventfd_toggle(&ch->ring, true);
-#if UNDER_TSAN
-	atomic_fetch_add(&ch->fence, 1);
-#else
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
+	full_barrier();
 	return io_uring_sq_ready(&ch->ring) || io_uring_cq_ready(&ch->ring) ||
 	       ring_flags(ch) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The turn of a group. */
 #include "nvme/group_private.h"
+#include "util/barrier.h"
 
 #include <string.h>
 
@@ -455,7 +456,7 @@ static bool group_arm(struct poller *p)
 	 * shadows too). */
 	if (g->cq.qid && (g->lists[IO_STAGED].head || nvme_cq_room(&g->cq) <= g->outstanding))
 		nvme_dbbuf_publish(g, &g->cq.ack, g->cq.ack.value);
-	nvme_full_barrier();
+	full_barrier();
 	set_timer(g);
 	return has_work(g);
 }

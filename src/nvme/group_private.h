@@ -49,18 +49,6 @@ struct nvme_io;
 struct nvme_fused;
 struct nvme_transport;
 
-/* Between telling the host what to ring for, and looking what it has written. A locked instruction,
- * which the thread sanitizer understands too. */
-static inline void nvme_full_barrier(void)
-{
-	_Atomic unsigned x = 0;
-
-	atomic_fetch_add(&x, 1);
-#if !UNDER_TSAN && !defined(__x86_64__)
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
-}
-
 /* ---- doorbells (dbbuf.c) ---- */
 
 struct nvme_doorbell {
