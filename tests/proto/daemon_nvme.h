@@ -29,14 +29,24 @@ static inline void expect_status(int st, int want, const char *what, const char 
 {
 	if (NVME_HOST_CODE(st) == want)
 		return;
-	print_error("%s: %s%s (%#x), expected %#x\n", what, st < 0 ? strerror(-st) : "status",
-		    st < 0 ? "" : "", st < 0 ? 0 : NVME_HOST_CODE(st), want);
+	print_error("%s: %s (%#x), expected %#x\n", what, st < 0 ? strerror(-st) : "status",
+		    st < 0 ? 0 : NVME_HOST_CODE(st), want);
 	_fail(file, line);
 }
 
 /* A command that gave a status. */
 #define STATUS(st, want) expect_status(st, want, #st, __FILE__, __LINE__)
 #define OK(st)		 STATUS(st, 0)
+
+/* SOFTIOVD SOFTIOV [TEST]: 0, or that main() is to end with 2. Only TEST is run if given. */
+static inline int nvme_test_begin(struct nvme_rig *rig, int argc, char **argv)
+{
+	if (argc < 3 || nvme_rig_init(rig, argv[1], argv[2]))
+		return -1;
+	if (argc > 3)
+		cmocka_set_test_filter(argv[3]);
+	return 0;
+}
 
 /* The command line must succeed. */
 #define CLI(rig, ...)                                                                              \

@@ -206,10 +206,8 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	if (argc < 3 || nvme_rig_init(&rig, argv[1], argv[2]))
+	if (nvme_test_begin(&rig, argc, argv))
 		return 2;
-	if (argc > 3)
-		cmocka_set_test_filter(argv[3]);
 	ret = cmocka_run_group_tests(tests, setup, teardown);
 	return nvme_rig_fini(&rig) ? 1 : ret;
 }
