@@ -66,6 +66,62 @@ int packed_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs
 	return 1;
 }
 
+unsigned packed_pop_singles(struct virtqueue *vq, struct vq_single *out, unsigned n, bool writable)
+{
+	const uint16_t others = VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT | VRING_DESC_F_WRITE |
+				PACKED_AVAIL | PACKED_USED;
+	const uint32_t prot = writable ? DMA_PROT_WRITE : DMA_PROT_READ;
+	uint16_t kind = writable ? VRING_DESC_F_WRITE : 0;
+	struct vq_window w = vq_window(vq, prot);
+	uint16_t slot = vq->next_avail;
+	bool wrap = vq->avail_wrap;
+	unsigned i;
+
+	kind |= wrap ? PACKED_AVAIL : PACKED_USED;
+	n = MIN(n, (unsigned)(vq->size - vq->inflight));
+	for (i = 0; i < n; i++) {
+		/* Length, buffer id and flags in one load: what the flags make valid. */
+		uint64_t rest = vq_load64_acquire(&vq->ring[slot].len);
+		uint32_t len = (uint32_t)rest;
+		void *ptr;
+
+		if (((uint16_t)(rest >> 48) & others) != kind)
+			break;
+		ptr = vq_single_ptr(vq, &w, vq_load64(&vq->ring[slot].addr), len, prot);
+		if (unlikely(!ptr))
+			break;
+		out[i] = (struct vq_single){ptr, len, (uint16_t)(rest >> 32)};
+		if (unlikely(++slot == vq->size)) {
+			slot = 0;
+			wrap = !wrap;
+			kind ^= PACKED_AVAIL | PACKED_USED;
+		}
+	}
+	vq->next_avail = slot;
+	vq->avail_wrap = wrap;
+	vq->inflight = (uint16_t)(vq->inflight + i);
+	return i;
+}
+
+void packed_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n, bool writable)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct vring_packed_desc *d = &vq->ring[vq->next_used];
+		uint32_t len = writable ? s[i].len : 0;
+		uint16_t flags = packed_used_flags(vq, writable);
+
+		if (likely(vq->pending)) {
+			vq_store64(&d->len, len | (uint64_t)s[i].id << 32 | (uint64_t)flags << 48);
+		} else {
+			vq_store32(&d->len, len);
+			vq_store16(&d->id, s[i].id);
+			vq->first_slot = vq->next_used;
+			vq->first_flags = flags;
+		}
+		packed_used_advance(vq, 1);
+	}
+}
+
 /*
  * The driver looks at slots in order, so the flags of the first used descriptor, stored last,
  * make the whole batch visible.

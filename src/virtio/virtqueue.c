@@ -199,6 +199,17 @@ int vq_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, un
 	return bounce_pop(vq, chain, bufs, max_bufs);
 }
 
+unsigned vq_pop_singles(struct virtqueue *vq, struct vq_single *out, unsigned n, bool writable)
+{
+	if (unlikely(broken(vq)))
+		return 0;
+	if (vq->lane == VQ_LANE_SPLIT)
+		return split_pop_singles(vq, out, n, writable);
+	if (vq->lane == VQ_LANE_PACKED)
+		return packed_pop_singles(vq, out, n, writable);
+	return 0;
+}
+
 void vq_unpop(struct virtqueue *vq, unsigned chains, unsigned ndescs)
 {
 	if (!chains)
@@ -222,6 +233,16 @@ void vq_push(struct virtqueue *vq, const struct vq_chain *chain, uint32_t writte
 		packed_push(vq, chain, written);
 	else
 		bounce_push(vq, chain, written);
+}
+
+void vq_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n, bool writable)
+{
+	if (unlikely(broken(vq)))
+		return;
+	if (vq->lane == VQ_LANE_SPLIT)
+		split_push_singles(vq, s, n, writable);
+	else
+		packed_push_singles(vq, s, n, writable);
 }
 
 bool vq_publish(struct virtqueue *vq)

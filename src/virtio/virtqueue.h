@@ -90,6 +90,28 @@ int vq_begin(struct virtqueue *vq, const struct dma_view *view);
  */
 int vq_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max_bufs);
 
+/*
+ * A chain of one buffer that lies in one region, by far the most common; has the layout of vq_buf
+ * but for the padding.
+ */
+struct vq_single {
+	void *ptr;
+	uint32_t len;
+	uint16_t id;
+};
+
+/*
+ * Takes up to n available chains as long as each is a single buffer of the kind asked for: one
+ * that the device writes, or one that it reads. Returns their number. What stopped it, if anything
+ * did (another kind of chain, a bounce queue, a rule broken, none left), the next vq_pop() tells.
+ * Each counts as one chain of one slot for vq_unpop().
+ */
+unsigned vq_pop_singles(struct virtqueue *vq, struct vq_single *out, unsigned n, bool writable);
+
+/* Marks n of them used, in this order; writable: each with its (changed) len as written bytes,
+ * else with 0. Not visible before vq_publish(). */
+void vq_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n, bool writable);
+
 /* Gives back the last n chains popped (in ring slots: their ndescs summed), unused; none popped
  * after the first of them was pushed. */
 void vq_unpop(struct virtqueue *vq, unsigned chains, unsigned ndescs);

@@ -143,6 +143,40 @@ static inline int vq_walk_add(struct virtqueue *vq, struct vq_walk *w, uint64_t 
 	return 0;
 }
 
+/* The region that a run of single buffers lies in, most often the only one: kept in registers. */
+struct vq_window {
+	uint64_t iova, size;
+	uint8_t *ptr; /* NULL: none */
+};
+
+static inline struct vq_window vq_window(const struct virtqueue *vq, uint32_t prot)
+{
+	if (likely(vq->hint < vq->view->n)) {
+		const struct dma_region *r = &vq->view->regions[vq->hint];
+
+		if (likely((r->prot & prot) == prot))
+			return (struct vq_window){r->iova, r->size, r->ptr};
+	}
+	return (struct vq_window){0};
+}
+
+/* The pointer of a single buffer; NULL: it is not one, or not accessible so. */
+static inline void *vq_single_ptr(struct virtqueue *vq, struct vq_window *w, uint64_t addr,
+				  uint32_t len, uint32_t prot)
+{
+	uint64_t off = addr - w->iova;
+	void *ptr;
+
+	if (unlikely(len > VQ_CHAIN_BYTES_MAX))
+		return NULL;
+	/* A length of 0 becomes 2^64 - 1. */
+	if (likely(w->ptr && off < w->size && (uint64_t)len - 1 < w->size - off))
+		return w->ptr + off;
+	ptr = dma_translate(vq->view, addr, len, prot, &vq->hint);
+	*w = vq_window(vq, prot);
+	return ptr;
+}
+
 /* Hands the walk's result to the caller. 1 or -EPROTO. */
 static inline int vq_walk_finish(const struct vq_walk *w, struct vq_chain *chain)
 {
@@ -175,6 +209,11 @@ VQ_ACCESS(64)
 static inline uint16_t vq_load16_acquire(const void *p)
 {
 	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE));
+}
+
+static inline uint64_t vq_load64_acquire(const void *p)
+{
+	return le64toh(__atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE));
 }
 
 static inline void vq_store16_release(void *p, uint16_t v)
@@ -237,6 +276,8 @@ bool packed_need_event(const struct virtqueue *vq, uint32_t event);
 /* Each lane's share of the public calls. */
 int split_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max);
 void split_push(struct virtqueue *vq, const struct vq_chain *chain, uint32_t written);
+unsigned split_pop_singles(struct virtqueue *vq, struct vq_single *out, unsigned n, bool writable);
+void split_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n, bool writable);
 bool split_publish(struct virtqueue *vq);
 unsigned split_avail(struct virtqueue *vq);
 bool split_arm(struct virtqueue *vq);
@@ -244,6 +285,9 @@ void split_disarm(struct virtqueue *vq);
 
 int packed_pop(struct virtqueue *vq, struct vq_chain *chain, struct vq_buf *bufs, unsigned max);
 void packed_push(struct virtqueue *vq, const struct vq_chain *chain, uint32_t written);
+unsigned packed_pop_singles(struct virtqueue *vq, struct vq_single *out, unsigned n, bool writable);
+void packed_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n,
+			 bool writable);
 bool packed_publish(struct virtqueue *vq);
 unsigned packed_avail(struct virtqueue *vq);
 bool packed_arm(struct virtqueue *vq);

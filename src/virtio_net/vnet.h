@@ -227,9 +227,11 @@ static inline unsigned vnet_tx_index(unsigned pair)
 struct vnet_scratch {
 	struct vq_buf tx_bufs[2 * VQ_BUFS_MAX];
 	struct vq_chain tx_chains[NET_BURST];
+	struct vq_single tx_singles[NET_BURST];
 	struct net_frame frames[NET_BURST];
 	struct vq_buf rx_bufs[2 * VQ_BUFS_MAX];
 	struct vq_chain rx_chains[VNET_CHAINS_MAX];
+	struct vq_single rx_singles[NET_BURST];
 	uint8_t flat[NET_FRAME_MAX]; /* a transmitted frame of too many pieces */
 };
 struct vnet_scratch *vnet_scratch(void);
@@ -243,6 +245,17 @@ void vnet_config_mac(struct virtio_net *net, bool notify);
 void vnet_config_status(struct virtio_net *net, uint16_t set, uint16_t clear);
 
 void vnet_link_changed(struct net_port *port, bool up);
+
+/* tx_frame.c. VNET_TX_DROP: the frame makes no sense. VNET_TX_LATER: s->flat is needed but was
+ * taken by an earlier frame of the burst. */
+enum vnet_tx_result { VNET_TX_FRAME, VNET_TX_DROP, VNET_TX_LATER };
+enum vnet_tx_result vnet_tx_frame(const struct virtio_net *net, struct vnet_scratch *s,
+				  const struct vq_chain *chain, struct net_frame *f,
+				  bool *flat_used);
+/* The frame of a chain of one buffer, which is changed and becomes the frame's rest. False: drop
+ * it. hdr_len: of the virtio header. */
+bool vnet_tx_single(const struct virtio_net *net, uint32_t hdr_len, struct vq_single *from,
+		    struct net_frame *f);
 
 /* tx.c */
 extern const struct poller_ops vnet_tx_poller;
