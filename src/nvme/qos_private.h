@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Limits: two virtual clocks (commands, bytes), each telling when the next command may start if
- * the rate is to be kept (GCRA). A command reserves its place on the clocks of its VF and of its
+ * Limits: two virtual clocks (commands, bytes; util/rate.h), each telling when the next command may
+ * start if the rate is to be kept. A command reserves its place on the clocks of its VF and of its
  * namespace when it is fetched, and starts at the latest of these times; so the rate is exact and
  * no queue starves another. Any worker; lock-free; one relaxed load when nothing is limited.
  */
@@ -13,17 +13,12 @@
 #include <stdint.h>
 
 #include "nvme/nvme.h"
-
-struct nvme_qos_clock {
-	_Atomic uint64_t tat_ns;   /* theoretical arrival time of the next unit */
-	_Atomic uint64_t rate;	   /* units a second; 0: none */
-	_Atomic uint64_t burst_ns; /* how far it may run ahead */
-};
+#include "util/rate.h"
 
 struct nvme_qos {
 	_Atomic bool limited;
 	_Atomic uint32_t generation; /* steps when limits change: what waits is admitted anew */
-	struct nvme_qos_clock iops, bandwidth;
+	struct rate_clock iops, bandwidth;
 };
 
 /* Control. */
