@@ -18,7 +18,6 @@
 #define NET_FRAME_MAX	 (65536 + 64) /* bytes, a GSO frame with its headers and tags */
 #define NET_SEGS_MAX	 64 /* pieces of the rest; a longer chain is coalesced by the port */
 #define NET_BURST	 32
-#define NET_BURST_COST	 (256 << 10) /* a source ends its burst here, see net_frame_cost() */
 #define NET_OWN_SEGS	 3    /* pieces that a frame can describe by itself, see net_frame.own */
 #define NET_GSO_SEGS_MAX 2048 /* frames that one GSO frame may become (no amplification) */
 

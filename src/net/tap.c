@@ -231,13 +231,13 @@ static int read_frame(struct tap_queue *q, unsigned i)
 static unsigned tap_poll(struct poller *p)
 {
 	struct tap_queue *q = container_of(p, struct tap_queue, poller);
-	unsigned n = 0, cost = 0;
+	unsigned n = 0, cost = 0, budget = poller_budget(p);
 
-	while (n < NET_BURST && cost < NET_BURST_COST && read_frame(q, n))
-		cost += net_frame_cost(&q->frames[n++]);
+	while (n < NET_BURST && cost < budget && read_frame(q, n))
+		cost += net_frame_cost(&q->frames[n++]) + POLLER_COST_FRAME;
 	if (n)
 		net_port_input(q->tap->up->port, q->frames, n);
-	return n;
+	return cost;
 }
 
 static const struct poller_ops tap_poller_ops = {.poll = tap_poll};

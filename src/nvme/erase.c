@@ -93,6 +93,7 @@ static unsigned erase_poll(struct poller *p)
 {
 	struct nvme_erase *e = container_of(p, struct nvme_erase, poller);
 	bool cancel = atomic_load(&e->cancel);
+	unsigned cost;
 	int r;
 
 	if (atomic_load(&e->over))
@@ -110,12 +111,13 @@ static unsigned erase_poll(struct poller *p)
 	}
 	next_request(e);
 	e->pending = true;
+	cost = MIN(e->req.len, (uint64_t)POLLER_BUDGET_MAX) + POLLER_COST_COMMAND;
 	r = block_submit(e->channel, e->backend, &e->req);
 	if (r == BLOCK_PENDING)
-		return 1;
+		return cost;
 	e->pending = false;
 	account(e, r);
-	return 1;
+	return cost;
 }
 
 static const struct poller_ops erase_ops = {.poll = erase_poll};

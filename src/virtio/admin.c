@@ -192,13 +192,13 @@ static unsigned admin_poll(struct poller *p)
 		vq_unpop(a->vq, 1, chain.ndescs);
 		atomic_store(&a->state, ADMIN_BUSY);
 		mailbox_post(&a->work);
-		return 1;
+		return POLLER_COST_SMALL;
 	}
 	vq_push(a->vq, &chain, write_result(a, &chain));
 	atomic_store(&a->state, ADMIN_IDLE);
 	if (vq_publish(a->vq))
 		virtio_device_queue_irq(a->vd, a->vd->desc.num_queues);
-	return 1;
+	return POLLER_COST_SMALL;
 }
 
 static bool admin_arm(struct poller *p)

@@ -155,7 +155,7 @@ static unsigned ctrl_poll(struct poller *p)
 	} else {
 		submit(ctrl, &chain);
 	}
-	return 1;
+	return POLLER_COST_SMALL;
 }
 
 static bool ctrl_arm(struct poller *p)

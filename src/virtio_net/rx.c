@@ -174,7 +174,7 @@ static unsigned remote_poll(struct poller *p)
 	struct net_frame frame;
 	struct net_seg seg;
 	struct rx_burst b;
-	unsigned n = 0;
+	unsigned n = 0, cost = 0;
 
 	if (atomic_load_explicit(&q->coal.held, memory_order_relaxed) &&
 	    vnet_coal_due(&q->coal, false, 0))
@@ -183,6 +183,7 @@ static unsigned remote_poll(struct poller *p)
 		return 0;
 	rx_burst_start(&b, q);
 	for (; n < NET_BURST && vnet_fifo_peek(q->fifo, &frame, &seg); n++) {
+		cost += frame.len + POLLER_COST_FRAME;
 		const struct vnet_target *hash = NULL;
 		struct net_frame *one = &frame;
 		struct vnet_target target;
@@ -203,7 +204,7 @@ static unsigned remote_poll(struct poller *p)
 	rx_burst_finish(&b);
 	if (b.put && !q->broken)
 		publish(q);
-	return n;
+	return cost;
 }
 
 static bool remote_arm(struct poller *p)

@@ -22,14 +22,14 @@ struct tx_burst {
 	unsigned singles; /* of s->tx_singles, all taken before these chains */
 	unsigned frames, malformed;
 	uint64_t bytes, csum_needed;
-	uint32_t cost;
+	uint32_t cost, budget;
 	int err;
 };
 
 /* Room for another frame, and leave to send it? */
 static inline bool goes_on(const struct tx_burst *b)
 {
-	return b->chains + b->singles < NET_BURST && b->cost < NET_BURST_COST;
+	return b->chains + b->singles < NET_BURST && b->cost < b->budget;
 }
 
 static inline void add_frame(struct tx_burst *b, const struct net_frame *f)
@@ -37,7 +37,7 @@ static inline void add_frame(struct tx_burst *b, const struct net_frame *f)
 	b->frames++;
 	b->bytes += f->len;
 	b->csum_needed += f->offload.needs_csum;
-	b->cost += net_frame_cost(f);
+	b->cost += net_frame_cost(f) + POLLER_COST_FRAME;
 }
 
 /* Chains of one buffer, for as long as there are. */
@@ -144,7 +144,7 @@ static unsigned tx_poll(struct poller *p)
 {
 	struct vnet_txq *q = container_of(p, struct vnet_txq, poller);
 	struct vnet_scratch *s = vnet_scratch();
-	struct tx_burst b = {0};
+	struct tx_burst b = {.budget = poller_budget(p)};
 
 	if (unlikely(atomic_load_explicit(&q->coal.held, memory_order_relaxed)) &&
 	    vnet_coal_due(&q->coal, false, 0))
@@ -169,7 +169,7 @@ static unsigned tx_poll(struct poller *p)
 		q->broken = true;
 		vnet_break(q->net, "transmit queue breaks the rules");
 	}
-	return b.chains + b.singles;
+	return b.cost + b.malformed * POLLER_COST_FRAME;
 }
 
 static bool tx_arm(struct poller *p)

@@ -94,9 +94,11 @@ static void kick_local(struct worker *w, struct poller *p)
 
 static unsigned call_poll(struct worker *w, struct poller *p)
 {
-	unsigned n = p->ops->poll(p);
+	unsigned n;
 
-	w->credit -= 1 + (int)MIN(n, 1u << 20);
+	p->budget = POLLER_BUDGET_MAX;
+	n = p->ops->poll(p);
+	w->credit -= COST_EMPTY + (int)MIN(n, 1u << 30);
 	return n;
 }
 
@@ -426,6 +428,17 @@ bool worker_leaving(void)
 	struct worker *w = worker_self;
 
 	return w && w->current && atomic_load(&w->leaving) == w->current;
+}
+
+void poller_set_policy(struct poller *p, enum poller_policy policy)
+{
+	p->policy = policy;
+}
+
+void poller_set_urgent(struct poller *p, bool urgent)
+{
+	(void)p;
+	(void)urgent;
 }
 
 void worker_set_quiet_spell_ns(uint64_t ns)

@@ -32,8 +32,20 @@
 struct worker;
 struct poller;
 
+/*
+ * What work costs, so that workers can be fair: about a byte moved. A frame costs its length plus
+ * POLLER_COST_FRAME, an NVMe command its data's length plus POLLER_COST_COMMAND, other small work
+ * POLLER_COST_SMALL; what is done for others who have paid already (completions of a block
+ * channel) costs 1.
+ */
+#define POLLER_COST_FRAME   512u
+#define POLLER_COST_COMMAND 1024u
+#define POLLER_COST_SMALL   1024u
+#define POLLER_BUDGET_MAX   (256u << 10) /* of one turn; a bound of one poll(), too */
+
 struct poller_ops {
-	/* Does at most one burst of work. Returns units done; 0 when there was none. */
+	/* Does work until a burst of its own size is full, or poller_budget() is used up (the last
+	 * item may go beyond it). Returns its cost; 0 when there was none. */
 	unsigned (*poll)(struct poller *p);
 	/* Asks to be notified from now on, then re-checks; true when there is work after all.
 	 * NULL: always false. */
@@ -42,11 +54,31 @@ struct poller_ops {
 	void (*disarm)(struct poller *p);
 };
 
-/* Embedded in its owner, zero-initialised. All fields but ops and name are private to the
- * worker. */
+/* When a poller that finds no work stops asking. */
+enum poller_policy {
+	POLLER_ADAPTIVE, /* as long as the next arrival is likely to come sooner than a wake-up */
+	POLLER_ALWAYS,	 /* never: lowest latency, at the price of a whole core */
+	POLLER_NEVER,	 /* at once: least CPU time, highest latency */
+};
+
+/*
+ * Pollers that together count as one among those of a worker, as the queues of one function do: a
+ * function with eight queues gets no more than one with one. Embedded in their owner,
+ * zero-initialised; outlives them. Private but for that.
+ */
+struct poller_share {
+	struct poller *members; /* control's own */
+};
+
+/* Embedded in its owner, zero-initialised. The first block is the owner's, to be set before
+ * worker_add(); all else is private to the worker. */
 struct poller {
 	const struct poller_ops *ops;
-	const char *name; /* for diagnostics; must outlive the poller */
+	const char *name;	    /* for diagnostics; must outlive the poller */
+	struct poller_share *share; /* NULL: it is alone */
+	enum poller_policy policy;  /* changed later by poller_set_policy() */
+
+	uint32_t budget; /* worker's own; see poller_budget() */
 	struct worker *worker;
 	_Atomic(struct poller *) kick_next;
 	_Atomic uint32_t kicked;    /* POLLER_ATTACHED, POLLER_QUEUED (worker.c) */
@@ -90,6 +122,23 @@ void worker_add(struct worker *w, struct poller *p);
  * it waits for, or have it look at worker_leaving(): else this waits as long.
  */
 void worker_remove(struct poller *p);
+
+/* Takes effect at once, also while it is added. Control. */
+void poller_set_policy(struct poller *p, enum poller_policy policy);
+
+/* The cost that this call of poll() may still use up, at most POLLER_BUDGET_MAX. Only from the
+ * poller's own poll(). */
+static inline uint32_t poller_budget(const struct poller *p)
+{
+	return p->budget;
+}
+
+/*
+ * Says that the poller's share is behind what it was guaranteed: until that is taken back it is
+ * served before others that have as much to do. It cannot starve them wholly. Only from the
+ * poller's own poll(); forgotten when the poller goes idle.
+ */
+void poller_set_urgent(struct poller *p, bool urgent);
 
 /* Marks the poller as having work and wakes its worker if asleep. Any thread; lock-free; a
  * system call only when the worker sleeps. Harmless on a poller that is not added (its memory

@@ -29,9 +29,10 @@
 #define POLLER_ATTACHED 1u
 #define POLLER_QUEUED	2u
 
-/* Between two looks at the clock, so many polls plus units of work are done: a few us of idle
- * polls, tens of us of frames. */
-#define CLOCK_CREDIT	64
+/* Between two looks at the clock, so much is done, every poll counting as COST_EMPTY beside its
+ * work: a few us. */
+#define CLOCK_CREDIT	(32 << 10)
+#define COST_EMPTY	512
 #define TIMER_NONE	UINT64_MAX
 #define WATCH_WAKE	UINT64_MAX /* epoll data of the worker's own eventfd */
 #define WATCH_FREE_NONE UINT32_MAX
