@@ -52,6 +52,8 @@ const char *net_drop_name(enum net_drop reason); /* "tx-spoof-mac", … */
 struct net_port_stats {
 	uint64_t rx_packets, rx_bytes, rx_broadcast, rx_multicast;
 	uint64_t tx_packets, tx_bytes, tx_broadcast, tx_multicast;
+	uint64_t tx_throttled;	  /* times that a queue was held back by a transmit rate */
+	uint64_t tx_throttled_ns; /* for how long, of all queues */
 	uint64_t drops[NET_DROP_REASONS];
 };
 /* Sums as `ip -s link` shows them. */
@@ -71,6 +73,8 @@ struct net_policy {
 	uint16_t vlan_proto; /* 0x8100 or 0x88a8 */
 	bool trunk_enabled;  /* only tags in trunk pass (and untagged frames) */
 	uint8_t trunk[NET_VLANS / 8];
+	/* Mb/s, 0: none; not the switch's, but whoever takes frames from the owner (shaper.h). */
+	uint32_t max_tx_mbps, min_tx_mbps;
 };
 void net_policy_init(struct net_policy *p);
 
@@ -147,7 +151,9 @@ bool net_port_link_up(const struct net_port *port); /* any thread */
 void net_port_input(struct net_port *port, struct net_frame *frames, unsigned n);
 
 void net_port_count_drop(struct net_port *port, enum net_drop reason, unsigned n); /* worker */
-void net_port_get_stats(const struct net_port *port, struct net_port_stats *out);  /* any */
+/* A queue was held back for so long; worker. */
+void net_port_count_throttled(struct net_port *port, unsigned n, uint64_t ns);
+void net_port_get_stats(const struct net_port *port, struct net_port_stats *out); /* any */
 void net_port_clear_stats(struct net_port *port);
 
 #endif

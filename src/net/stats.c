@@ -79,6 +79,13 @@ void net_port_count_drop(struct net_port *port, enum net_drop reason, unsigned n
 		counters_add(port, &add, CNT_DROPS + reason, 1);
 }
 
+void net_port_count_throttled(struct net_port *port, unsigned n, uint64_t ns)
+{
+	const uint64_t add[] = {n, ns};
+
+	counters_add(port, add, CNT_TX_THROTTLED, ARRAY_SIZE(add));
+}
+
 static void sum_slots(const struct net_port *port, uint64_t sum[CNT_NUM])
 {
 	memset(sum, 0, CNT_NUM * sizeof(sum[0]));
@@ -105,6 +112,8 @@ void net_port_get_stats(const struct net_port *port, struct net_port_stats *out)
 	out->tx_bytes = sum[CNT_TX_BYTES];
 	out->tx_broadcast = sum[CNT_TX_BROADCAST];
 	out->tx_multicast = sum[CNT_TX_MULTICAST];
+	out->tx_throttled = sum[CNT_TX_THROTTLED];
+	out->tx_throttled_ns = sum[CNT_TX_THROTTLED_NS];
 	memcpy(out->drops, sum + CNT_DROPS, sizeof(out->drops));
 }
 
