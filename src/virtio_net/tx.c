@@ -145,15 +145,21 @@ static unsigned tx_poll(struct poller *p)
 	struct vnet_txq *q = container_of(p, struct vnet_txq, poller);
 	struct vnet_scratch *s = vnet_scratch();
 	struct tx_burst b = {.budget = poller_budget(p)};
+	bool shaped;
 
 	if (unlikely(atomic_load_explicit(&q->coal.held, memory_order_relaxed)) &&
 	    vnet_coal_due(&q->coal, false, 0))
 		raise_irq(q);
 	if (!ready(q))
 		return 0;
+	shaped = net_shaper_limited(&q->net->shape);
+	if (unlikely(shaped) && !vnet_shape_may(q, &b.budget))
+		return 0;
 	collect(q, s, &b);
 	if (b.chains + b.singles) {
 		account(q, &b);
+		if (unlikely(shaped))
+			vnet_shape_sent(q, s->frames, b.frames);
 		if (q->net->flows &&
 		    atomic_load_explicit(&q->net->tx_pairs, memory_order_relaxed) > 1) {
 			for (unsigned i = 0; i < b.frames; i++)
@@ -175,10 +181,13 @@ static unsigned tx_poll(struct poller *p)
 static bool tx_arm(struct poller *p)
 {
 	struct vnet_txq *q = container_of(p, struct vnet_txq, poller);
+	bool is_ready = ready(q);
 
 	if (atomic_load_explicit(&q->coal.held, memory_order_relaxed))
 		poller_set_timer(p, q->coal.due_ns);
-	return ready(q) && vq_arm(q->vq);
+	if (unlikely(q->shape.held_until_ns) && vnet_shape_holds(q, is_ready))
+		return false;
+	return is_ready && vq_arm(q->vq);
 }
 
 static void tx_disarm(struct poller *p)

@@ -131,6 +131,7 @@ static int tx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 	if (is_held(&q->coal))
 		pay_debt(net, index, &q->irqs);
 	vnet_coal_reset(&q->coal, &net->coal_tx);
+	q->shape = (struct net_shaper_queue){.port = &net->shape};
 	err = add_poller(net, index, &q->poller, &vnet_tx_poller);
 	if (err)
 		q->vq = NULL;
@@ -142,6 +143,7 @@ static void tx_stop(struct virtio_net *net, unsigned index)
 	struct vnet_txq *q = &net->tx[index / 2];
 
 	worker_remove(&q->poller);
+	vnet_shape_leave(q);
 	q->vq = NULL;
 }
 
@@ -428,6 +430,8 @@ int virtio_net_create(struct net_switch *sw, struct worker_pool *pool,
 	err = alloc_queues(net);
 	if (err)
 		goto err_free;
+	net->shape.device = cfg->shaper;
+	vnet_shape_set(net);
 	pc.name = net->name;
 	pc.opaque = net;
 	err = net_port_create(sw, &pc, &net->policy, &net->port);
@@ -484,7 +488,7 @@ int virtio_net_set_policy(struct virtio_net *net, const struct net_policy *polic
 {
 	struct net_policy p = *policy;
 	uint8_t old[ETH_ALEN];
-	bool keep;
+	bool keep, rates;
 	int err;
 
 	memcpy(old, net_port_policy(net->port)->mac, ETH_ALEN);
@@ -496,11 +500,20 @@ int virtio_net_set_policy(struct virtio_net *net, const struct net_policy *polic
 	err = net_port_set_policy(net->port, &p);
 	if (err)
 		return err;
+	rates = policy->max_tx_mbps != net->policy.max_tx_mbps ||
+		policy->min_tx_mbps != net->policy.min_tx_mbps;
 	net->policy = *policy;
 	net->mac_changed = keep;
+	if (rates)
+		vnet_shape_set(net);
 	if (memcmp(old, p.mac, ETH_ALEN))
 		vnet_config_mac(net, true);
 	return 0;
+}
+
+void virtio_net_shaper_changed(struct virtio_net *net)
+{
+	vnet_shape_set(net);
 }
 
 size_t virtio_net_memory(const struct virtio_net *net)

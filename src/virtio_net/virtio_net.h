@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "net/port.h"
+#include "net/shaper.h"
 #include "pci/function.h"
 #include "virtio/device.h"
 #include "worker/worker.h"
@@ -29,14 +30,15 @@ struct virtio_net;
 
 struct virtio_net_config {
 	const char *name;
-	unsigned queue_pairs;	  /* 1..16 */
-	uint16_t queue_size;	  /* power of two, 64..4096; 0: 256 */
-	uint16_t mtu;		  /* 68..9216 */
-	uint32_t speed_mbps;	  /* shown to the driver; 0xffffffff: unknown */
-	bool packed;		  /* offer VIRTIO_F_RING_PACKED */
-	uint64_t features_off;	  /* feature bits not to offer (tests, bug hunting) */
-	struct net_policy policy; /* of its port, MAC included */
-	struct pci_function *pf;  /* NULL: this is a PF */
+	unsigned queue_pairs;	   /* 1..16 */
+	uint16_t queue_size;	   /* power of two, 64..4096; 0: 256 */
+	uint16_t mtu;		   /* 68..9216 */
+	uint32_t speed_mbps;	   /* shown to the driver; 0xffffffff: unknown */
+	bool packed;		   /* offer VIRTIO_F_RING_PACKED */
+	uint64_t features_off;	   /* feature bits not to offer (tests, bug hunting) */
+	struct net_policy policy;  /* of its port, MAC included */
+	struct net_shaper *shaper; /* of its device, outlives it; NULL: none */
+	struct pci_function *pf;   /* NULL: this is a PF */
 	uint16_t vf_index;
 	uint16_t total_vfs; /* of a PF */
 	bool admin_strict;
@@ -56,8 +58,10 @@ struct pci_function *virtio_net_function(struct virtio_net *net);
 struct net_port *virtio_net_port(struct virtio_net *net);
 struct virtio_device *virtio_net_device(struct virtio_net *net);
 /* Applies an administrator's policy live: port, and the config space the driver sees (MAC, link
- * status with a configuration interrupt). Errors of net_port_set_policy(). */
+ * status with a configuration interrupt), and transmit rates. Errors of net_port_set_policy(). */
 int virtio_net_set_policy(struct virtio_net *net, const struct net_policy *policy);
+/* The rate of its device's shaper has changed. */
+void virtio_net_shaper_changed(struct virtio_net *net);
 /* Asks the driver to announce itself (after it moved to another place in the network), if it
  * negotiated GUEST_ANNOUNCE. */
 void virtio_net_announce(struct virtio_net *net);

@@ -18,6 +18,7 @@
 
 #include "net/frame.h"
 #include "net/port.h"
+#include "net/shaper.h"
 #include "spec/virtio_net_spec.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -121,6 +122,8 @@ struct vnet_txq {
 	unsigned pair;
 	bool broken;
 	struct vnet_coal coal;
+	struct net_shaper_queue shape;
+	uint64_t held_since_ns; /* 0: not held back by a rate */
 	vnet_counter packets, bytes, irqs, malformed, csum_none, csum_needed;
 	vnet_counter kicks; /* control writes */
 };
@@ -191,6 +194,7 @@ struct virtio_net {
 	_Atomic uint32_t tx_pairs; /* transmit queues served */
 	_Atomic uint32_t rx_running;
 	_Atomic uint32_t hdr_len;
+	struct net_shaper_port shape;			/* transmit rates */
 	_Alignas(CACHE_LINE) _Atomic uint32_t rx_dirty; /* queues to publish at flush */
 
 	_Alignas(CACHE_LINE) struct vnet_rxq *rx;
@@ -275,6 +279,20 @@ void vnet_steer_frame(const struct virtio_net *net, const struct vnet_steer *ste
 void vnet_steer_learn(struct virtio_net *net, const struct net_frame *f, unsigned pair);
 void vnet_steer_hash(const struct vnet_steer *steer, const struct net_flow *flow,
 		     struct vnet_target *t);
+
+/*
+ * shape.c: while net_shaper_limited(&net->shape). False: the queue is held back, nothing may be
+ * taken from it; its timer is set. Else *budget is lowered to what may be sent, which
+ * vnet_shape_sent() is then told. From poll().
+ */
+bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget);
+void vnet_shape_sent(struct vnet_txq *q, const struct net_frame *frames, unsigned n);
+/* Of a queue with shape.held_until_ns: true when it is to stay un-armed. From arm(). */
+bool vnet_shape_holds(struct vnet_txq *q, bool ready);
+/* It has nothing to send, or is stopped. */
+void vnet_shape_leave(struct vnet_txq *q);
+/* Rates of the policy or of the device have changed. Control. */
+void vnet_shape_set(struct virtio_net *net);
 
 /* coal.c: true when the interrupt is to be raised now. */
 bool vnet_coal_due(struct vnet_coal *c, bool want, unsigned packets);

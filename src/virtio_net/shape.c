@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transmit rates of a function (net/shaper.h): a queue that may not send now takes no descriptors.
+ * Its frames stay with the driver, which sees a full ring as it would with a slow link. It stays
+ * un-armed, as no kick could make it go on sooner, and sleeps until its timer.
+ */
+#include "virtio_net/vnet.h"
+
+/* How often and how long it was held back. */
+static void count(struct vnet_txq *q, uint64_t now_ns, bool held)
+{
+	if (held == (q->held_since_ns != 0))
+		return;
+	if (held) {
+		q->held_since_ns = now_ns;
+		net_port_count_throttled(q->net->port, 1, 0);
+	} else {
+		net_port_count_throttled(q->net->port, 0, now_ns - q->held_since_ns);
+		q->held_since_ns = 0;
+	}
+}
+
+/* An interrupt that the queue owes may come first. */
+static void set_timer(struct vnet_txq *q, uint64_t due_ns)
+{
+	if (atomic_load_explicit(&q->coal.held, memory_order_relaxed))
+		due_ns = MIN(due_ns, q->coal.due_ns);
+	poller_set_timer(&q->poller, due_ns);
+}
+
+bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget)
+{
+	uint64_t now, due;
+	uint32_t room = 1;
+
+	if (!vq_avail(q->vq)) {
+		/* What arrives just now, or breaks the ring, goes its way. */
+		vnet_shape_leave(q);
+		*budget = 1;
+		return true;
+	}
+	now = clock_now_ns();
+	due = net_shaper_ask(&q->shape, now, &room);
+	count(q, now, due);
+	poller_set_urgent(&q->poller, !due && q->shape.below_min);
+	if (due) {
+		set_timer(q, due);
+		return false;
+	}
+	*budget = MIN(*budget, room);
+	return true;
+}
+
+void vnet_shape_sent(struct vnet_txq *q, const struct net_frame *frames, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += net_shaper_len(&frames[i]);
+	net_shaper_sent(&q->shape, bytes);
+}
+
+bool vnet_shape_holds(struct vnet_txq *q, bool ready)
+{
+	if (!ready || !net_shaper_limited(&q->net->shape)) {
+		vnet_shape_leave(q);
+		return false;
+	}
+	set_timer(q, q->shape.held_until_ns);
+	return true;
+}
+
+void vnet_shape_leave(struct vnet_txq *q)
+{
+	if (q->held_since_ns)
+		count(q, clock_now_ns(), false);
+	net_shaper_leave(&q->shape);
+}
+
+void vnet_shape_set(struct virtio_net *net)
+{
+	net_shaper_port_set(&net->shape, net->policy.max_tx_mbps, net->policy.min_tx_mbps);
+	for (unsigned i = 0; i < net->cfg.queue_pairs; i++)
+		if (net->tx[i].vq)
+			poller_kick(&net->tx[i].poller);
+}
