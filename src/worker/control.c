@@ -74,6 +74,7 @@ static void worker_reset(struct worker *w, const char *name, unsigned flags)
 	w->timer_min = TIMER_NONE;
 	w->credit = CLOCK_CREDIT;
 	w->watches_free = WATCH_FREE_NONE;
+	w->round = w->urgent_run = 0;
 	atomic_store(&w->stop, false);
 	atomic_store(&w->loops, 0);
 	atomic_store(&w->sleeps, 0);
@@ -156,6 +157,9 @@ void worker_add(struct worker *w, struct poller *p)
 	control_lock(w);
 	p->worker = w;
 	p->prev = p->next = p->timer_prev = p->timer_next = NULL;
+	p->urgent = false;
+	p->idle_since_ns = p->gap_ns = 0;
+	flow_attach(w, p);
 	atomic_store(&p->timer_ns, 0);
 	/* an exchange: what was published before an ignored kick is seen by the first arm() */
 	atomic_exchange(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
@@ -239,6 +243,7 @@ void worker_remove(struct poller *p)
 	}
 	worker_timer_del(w, p);
 	detach(w, p);
+	flow_detach(w, p);
 	p->worker = NULL;
 	atomic_fetch_sub(&w->n_pollers, 1);
 	control_unlock(w);

@@ -16,6 +16,7 @@
 #define QUIET_SPELL_NS (50 * NS_PER_US)
 #define EVENTS_MAX     64
 #define TIMER_SLACK_NS 1000
+#define BUDGET_LAST    (16 << 10) /* of the look after arm(): whoever has more is not idle */
 
 static _Atomic uint64_t quiet_spell_ns = QUIET_SPELL_NS;
 _Thread_local struct worker *worker_self;
@@ -92,12 +93,13 @@ static void kick_local(struct worker *w, struct poller *p)
 
 /* ---- polling ---- */
 
-static unsigned call_poll(struct worker *w, struct poller *p)
+static unsigned call_poll(struct worker *w, struct poller *p, uint32_t budget)
 {
 	unsigned n;
 
-	p->budget = POLLER_BUDGET_MAX;
+	p->budget = budget;
 	n = p->ops->poll(p);
+	p->cost += n;
 	w->credit -= COST_EMPTY + (int)MIN(n, 1u << 30);
 	return n;
 }
@@ -111,12 +113,22 @@ static void call_disarm(struct poller *p)
 /*
  * The way into idleness: from now on kicks count, notifications come, and whatever arrived before
  * that is looked for once more. True: idle, on no list of the worker.
+ *
+ * The order is the protocol. QUEUED is taken away by a read-modify-write, then arm() and poll()
+ * look. A kicker publishes, then sets QUEUED by another: either that comes first, and what it
+ * published is seen here, or it finds QUEUED gone and puts the poller on the kick list.
  */
 static bool try_idle(struct worker *w, struct poller *p)
 {
+	unsigned n = 0;
+
 	atomic_exchange(&p->kicked, POLLER_ATTACHED);
-	if (!(p->ops->arm && p->ops->arm(p)) && !call_poll(w, p))
-		return true;
+	if (!(p->ops->arm && p->ops->arm(p))) {
+		n = call_poll(w, p, BUDGET_LAST);
+		if (!n)
+			return true;
+	}
+	p->flow->credit -= n;
 	/* Work. If somebody kicked meanwhile, the kick list has it and it becomes active through
 	 * that; else it stays as it is. */
 	if (atomic_fetch_or(&p->kicked, POLLER_QUEUED) != POLLER_ATTACHED)
@@ -129,16 +141,33 @@ static bool try_idle(struct worker *w, struct poller *p)
 static void set_active(struct worker *w, struct poller *p)
 {
 	p->state = POLLER_ACTIVE;
-	p->idle_since_ns = 0;
 	list_append(&w->active, p);
+	flow_activate(w, p);
 	atomic_store_explicit(&w->n_active, w->n_active + 1, memory_order_relaxed);
 }
 
 void worker_set_inactive(struct worker *w, struct poller *p)
 {
+	flow_deactivate(w, p);
 	list_del(&w->active, p);
 	p->state = POLLER_IDLE;
 	atomic_store_explicit(&w->n_active, w->n_active - 1, memory_order_relaxed);
+}
+
+/* Tries to send an active poller to sleep; returns the one behind it on the active list. The
+ * control thread may take others off that while this one is offline, so it is read after that. */
+static struct poller *retire(struct worker *w, struct poller *p)
+{
+	struct poller *next;
+	bool idle;
+
+	w->current = p;
+	idle = try_idle(w, p);
+	w->current = NULL;
+	next = p->next;
+	if (idle)
+		worker_set_inactive(w, p);
+	return next;
 }
 
 static void begin_pending(struct worker *w)
@@ -150,33 +179,31 @@ static void begin_pending(struct worker *w)
 		is_new = p->state == POLLER_NEW;
 		list_del(&w->pending, p);
 		set_active(w, p);
+		p->idle_since_ns = 0;
+		if (is_new) {
+			retire(w, p);
+			continue;
+		}
 		w->current = p;
-		if (!is_new)
-			call_disarm(p);
-		else if (try_idle(w, p))
-			worker_set_inactive(w, p);
+		call_disarm(p);
 		w->current = NULL;
 	}
 }
 
-/* One round. The control thread may take other pollers off the list while one is offline, so
- * next is read after each call. */
-static void poll_active(struct worker *w)
+unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget)
 {
-	struct poller *p, *next;
-	unsigned total = 0, n;
+	unsigned n;
 
-	for (p = w->active.head; p; p = next) {
-		w->current = p;
-		n = call_poll(w, p);
-		w->current = NULL;
-		if (n)
-			p->idle_since_ns = 0;
-		total += n;
-		next = p->next;
+	w->current = p;
+	n = call_poll(w, p, budget);
+	w->current = NULL;
+	if (n) {
+		p->idle_since_ns = 0;
+		w->found_work = true;
+	} else if (!p->idle_since_ns) {
+		p->idle_since_ns = IDLE_NOW;
 	}
-	if (total)
-		stat_add(&w->loops, 1);
+	return n;
 }
 
 /* Sends to sleep who had no work for a quiet spell. */
@@ -184,20 +211,15 @@ static void retire_quiet(struct worker *w)
 {
 	uint64_t spell = atomic_load_explicit(&quiet_spell_ns, memory_order_relaxed);
 	struct poller *p, *next;
-	bool idle;
 
 	for (p = w->active.head; p; p = next) {
-		idle = false;
-		if (!p->idle_since_ns) {
-			p->idle_since_ns = w->now_ns;
-		} else if (w->now_ns - p->idle_since_ns >= spell) {
-			w->current = p;
-			idle = try_idle(w, p);
-			w->current = NULL;
-		}
 		next = p->next;
-		if (idle)
-			worker_set_inactive(w, p);
+		if (!p->idle_since_ns)
+			continue;
+		if (p->idle_since_ns == IDLE_NOW)
+			p->idle_since_ns = w->now_ns;
+		else if (w->now_ns - p->idle_since_ns >= spell)
+			next = retire(w, p);
 	}
 }
 
@@ -401,7 +423,11 @@ void *worker_main(void *arg)
 			epoch_add(w, 2);
 		take_kicks(w);
 		begin_pending(w);
-		poll_active(w);
+		flow_turn(w);
+		if (w->found_work) {
+			w->found_work = false;
+			stat_add(&w->loops, 1);
+		}
 		if (w->credit <= 0)
 			look_around(w);
 		if (!w->active.head && !w->pending.head)
@@ -428,17 +454,6 @@ bool worker_leaving(void)
 	struct worker *w = worker_self;
 
 	return w && w->current && atomic_load(&w->leaving) == w->current;
-}
-
-void poller_set_policy(struct poller *p, enum poller_policy policy)
-{
-	p->policy = policy;
-}
-
-void poller_set_urgent(struct poller *p, bool urgent)
-{
-	(void)p;
-	(void)urgent;
 }
 
 void worker_set_quiet_spell_ns(uint64_t ns)

@@ -9,11 +9,12 @@
  *                    ^                                                |
  *                    +---------------- arm() says "work" -------------+
  *
- * While a poller is active its worker calls poll() in a round-robin with the other active pollers;
- * disarm() was called when it became active, so that a guest need not kick. After a quiet spell
- * arm() re-enables notifications and re-checks: true means work came in meanwhile. When no poller
- * is active the worker sleeps in epoll_wait(); an idle worker costs no CPU. A kick between arm()'s
- * re-check and sleep is never lost.
+ * While a poller is active its worker calls poll() in turn with the other active pollers, fairly by
+ * what they cost (sched.c); disarm() was called when it became active, so that a guest need not
+ * kick. After a quiet spell, as long as its arrivals make worth while, arm() re-enables
+ * notifications and re-checks: true means work came in meanwhile. When no poller is active the
+ * worker sleeps in epoll_wait(); an idle worker costs no CPU. A kick between arm()'s re-check and
+ * sleep is never lost.
  *
  * Quiescence: data-path code may use what it loaded from a shared _Atomic pointer until its
  * poll() returns. The control thread unpublishes a pointer, calls worker_synchronize(), and then
@@ -70,23 +71,44 @@ struct poller_share {
 	struct poller *members; /* control's own */
 };
 
+/* The place of a share among those of one worker: the worker's own. */
+struct poller_flow {
+	struct poller_flow *prev, *next;
+	struct poller *turn; /* its active pollers, a ring: whose poll() is next */
+	int64_t credit;	     /* what it may still cost in its round; a debt if negative */
+	uint64_t round;
+	uint32_t list; /* enum flow_list */
+	uint32_t n_active, n_urgent;
+};
+
 /* Embedded in its owner, zero-initialised. The first block is the owner's, to be set before
  * worker_add(); all else is private to the worker. */
 struct poller {
 	const struct poller_ops *ops;
-	const char *name;	    /* for diagnostics; must outlive the poller */
+	const char *name;	    /* of its owner, for people; must outlive the poller */
+	const char *kind;	    /* and what it is of that: "tx"; NULL: nothing more to say */
 	struct poller_share *share; /* NULL: it is alone */
 	enum poller_policy policy;  /* changed later by poller_set_policy() */
+	uint16_t number;	    /* of several of a kind */
+	bool movable;		    /* poller_move() is allowed */
 
-	uint32_t budget; /* worker's own; see poller_budget() */
+	bool urgent;
+	uint32_t budget; /* see poller_budget() */
+	uint64_t cost;	 /* of all its work so far */
+	struct poller_flow *flow, own_flow;
+	struct poller *ring_prev, *ring_next; /* in its flow */
+	struct poller *prev, *next;	      /* list of active pollers, or of those to come */
+	uint64_t idle_since_ns;		      /* 0: its last poll() found work */
+	uint64_t gap_ns; /* average time from running dry to the next arrival */
 	struct worker *worker;
 	_Atomic(struct poller *) kick_next;
-	_Atomic uint32_t kicked;    /* POLLER_ATTACHED, POLLER_QUEUED (worker.c) */
-	uint32_t state;		    /* worker's own */
-	uint64_t idle_since_ns;	    /* worker's own */
-	_Atomic uint64_t timer_ns;  /* 0: none */
-	struct poller *prev, *next; /* worker's own: list of active pollers, or of those to come */
-	struct poller *timer_prev, *timer_next; /* worker's own: list of pollers with a timer */
+	_Atomic uint32_t kicked;   /* POLLER_ATTACHED, POLLER_QUEUED (worker_internal.h) */
+	uint32_t state;		   /* enum poller_state */
+	_Atomic uint64_t timer_ns; /* 0: none */
+	struct poller *timer_prev, *timer_next; /* list of pollers with a timer */
+	struct poller *all_prev, *all_next;	/* list of the worker's pollers */
+	struct poller *member_next;		/* list of the share's pollers */
+	uint64_t moved_ns;
 };
 
 enum worker_flags {
@@ -192,7 +214,8 @@ struct worker_stats {
 void worker_get_stats(const struct worker *w, struct worker_stats *st);
 const char *worker_name(const struct worker *w);
 
-/* How long a poller stays active without work before it is armed; process-wide. Default 50 us. */
+/* How long an adaptive poller stays active without work at most, which is what a sleep and a
+ * wake-up are held to cost; process-wide. Default 50 us. */
 void worker_set_quiet_spell_ns(uint64_t ns);
 
 /*

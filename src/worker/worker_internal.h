@@ -33,6 +33,7 @@
  * work: a few us. */
 #define CLOCK_CREDIT	(32 << 10)
 #define COST_EMPTY	512
+#define IDLE_NOW	UINT64_MAX /* the clock has not been looked at since */
 #define TIMER_NONE	UINT64_MAX
 #define WATCH_WAKE	UINT64_MAX /* epoll data of the worker's own eventfd */
 #define WATCH_FREE_NONE UINT32_MAX
@@ -46,6 +47,19 @@ enum poller_state {
 
 struct poller_list {
 	struct poller *head, *tail;
+};
+
+enum flow_list {
+	FLOW_NONE,    /* no poller of it is active */
+	FLOW_SPARSE,  /* has not used up a quantum in this round */
+	FLOW_URGENT,  /* has, but is behind what it was guaranteed */
+	FLOW_BACKLOG, /* has */
+	FLOW_LISTS,
+};
+
+struct flow_queue {
+	struct poller_flow *head, *tail;
+	uint32_t n;
 };
 
 /* A watched fd. Events name it by index and generation: one that was queued before the fd was
@@ -75,6 +89,10 @@ struct worker {
 	_Alignas(CACHE_LINE) pthread_mutex_t lock;
 	pthread_cond_t wanted; /* want has become 0 */
 	struct poller_list active, pending;
+	struct flow_queue flows[FLOW_LISTS];
+	uint64_t round;		/* of the backlogged; see sched.c */
+	unsigned urgent_run;	/* urgent turns one after the other */
+	bool found_work;	/* in this turn of the loop */
 	struct poller *current; /* whose poll(), arm() or disarm() runs */
 	struct poller *timers;
 	uint64_t timer_min; /* no timer is due before */
@@ -129,6 +147,17 @@ void worker_full_fence(void);
 
 /* The thread's main function; arg is the worker. */
 void *worker_main(void *arg);
+
+/* sched.c, under the lock. */
+void flow_attach(struct worker *w, struct poller *p); /* the poller is of the worker now */
+void flow_detach(struct worker *w, struct poller *p); /* it is not active any more */
+void flow_activate(struct worker *w, struct poller *p);
+void flow_deactivate(struct worker *w, struct poller *p);
+void flow_turn(struct worker *w);
+
+/* worker.c, under the lock: calls poll() with a budget, and sees to what follows from the result,
+ * which is returned. */
+unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget);
 
 /* Under the lock. */
 void worker_make_pending(struct worker *w, struct poller *p, enum poller_state state);
