@@ -41,16 +41,17 @@ struct net_offload {
 	uint16_t csum_start, csum_offset;
 };
 
+/* The head of most frames begins at the second cache line: all before it is in the first. */
 struct net_frame {
-	uint32_t len;	   /* whole frame, bytes, without FCS */
-	uint16_t head_len; /* bytes in head[]: min(len, NET_HEAD_MAX) at first */
-	uint16_t head_off; /* head starts at head_buf + head_off */
+	uint32_t len;		    /* whole frame, bytes, without FCS */
+	uint16_t head_len;	    /* bytes in head[]: min(len, NET_HEAD_MAX) at first */
+	uint16_t head_off;	    /* head starts at head_buf + head_off */
+	const struct net_seg *segs; /* the remaining len - head_len bytes */
 	uint16_t nsegs;
-	struct net_offload offload;
 	bool not_taken; /* deliver() sets it on each frame it did not take, so that the port's
 			   byte counters are exact; see net_port_ops */
-	const struct net_seg *segs; /* the remaining len - head_len bytes */
-	uint8_t head_buf[NET_HEAD_ROOM + NET_HEAD_MAX];
+	struct net_offload offload;
+	_Alignas(16) uint8_t head_buf[NET_HEAD_ROOM + NET_HEAD_MAX];
 	struct net_seg
 		own[NET_OWN_SEGS]; /* segs points here once bytes were pulled into the head */
 };

@@ -42,8 +42,9 @@ struct burst {
 	uint64_t last_dst, last_src;
 	uint16_t last_dst_vlan, last_src_vlan;
 	int last_index;
-	struct net_frame *list[NET_BURST];
+	struct net_frame *list[NET_BURST]; /* for the receiver at hand */
 	int list_class[NET_BURST];
+	uint64_t list_count[CNT_TX_PACKETS]; /* what it receives if it takes all */
 	struct frame_class class[NET_BURST];
 	struct group groups[NET_BURST];
 	uint8_t flood[NET_BURST]; /* frames with DST_FLOOD, in order */
@@ -175,48 +176,60 @@ static bool wants(const struct net_view *to, const struct net_frame *f, const st
 	return passes_vlan_filter(to, f, c);
 }
 
-/* The common small frame is valid at a glance. */
+/* A frame without offloads is valid at a glance. */
 static inline bool frame_valid(const struct net_frame *f)
 {
-	if (likely(f->head_len == f->len && f->len >= BYTE_TYPE + 2 * VLAN_TAG_LEN + 2 &&
-		   !f->nsegs && !f->offload.needs_csum && !f->offload.gso_type &&
-		   f->head_off + f->len <= sizeof(f->head_buf)))
+	const uint32_t least = ETH_HLEN + 2 * VLAN_TAG_LEN;
+
+	if (likely(f->head_len >= least && f->head_len <= f->len &&
+		   f->len <= NET_FRAME_MAX - 2 * VLAN_TAG_LEN && !f->offload.needs_csum &&
+		   !f->offload.gso_type && f->nsegs <= NET_SEGS_MAX &&
+		   !f->nsegs == (f->head_len == f->len) &&
+		   f->head_off + f->head_len <= sizeof(f->head_buf)))
 		return true;
 	return net_frame_valid(f);
 }
 
-/* Ingress checks; sets c. Returns the reason to drop the frame, or NO_DROP. */
-static inline enum net_drop classify(struct burst *b, struct net_frame *f, struct frame_class *c)
+/* Destination, source and EtherType of a frame as two numbers that overlap. */
+struct eth_words {
+	uint64_t low;  /* bytes 0 to 7 */
+	uint64_t high; /* bytes 6 to 13 */
+};
+
+static inline struct eth_words eth_words(const struct net_frame *f)
+{
+	const uint8_t *head = net_frame_chead(f);
+
+	return (struct eth_words){get_le64(head), get_le64(head + ETH_ALEN)};
+}
+
+static inline uint16_t eth_type(struct eth_words eth)
+{
+	return __builtin_bswap16((uint16_t)(eth.high >> 48));
+}
+
+/* Ingress checks of a valid frame; sets c. Returns the reason to drop it, or NO_DROP. */
+static enum net_drop classify(struct burst *b, struct net_frame *f, struct eth_words eth,
+			      struct frame_class *c)
 {
 	const struct net_view *in = b->in;
-	const uint8_t *head = net_frame_chead(f);
-	uint64_t src;
-	uint16_t type;
+	uint64_t src = eth.high & MAC_MASK;
+	uint16_t type = eth_type(eth);
 
-	if (unlikely(!frame_valid(f)))
-		return NET_DROP_TX_MALFORMED;
-	f->not_taken = false;
-	c->dst = mac_load(head);
-	src = mac_load(head + ETH_ALEN);
-	type = get_be16(head + BYTE_TYPE);
+	c->dst = eth.low & MAC_MASK;
 	c->vlan = in->vlan;
 	c->form = in->vlan != 0;
 	c->tagged = false;
 	c->tpid = in->tpid;
 	c->tci = in->tci;
 	if (unlikely(net_is_tag(type))) {
-		enum net_drop drop = classify_tag(in, head, f->head_len, type, c);
+		enum net_drop drop = classify_tag(in, net_frame_chead(f), f->head_len, type, c);
 
 		if (drop != NO_DROP)
 			return drop;
 	}
-	if (in->uplink) {
-		if (src != b->last_src || c->vlan != b->last_src_vlan)
-			learn(b, src, c->vlan);
-	} else {
-		/* Nobody we trust has verified a guest's checksum. */
-		f->offload.data_valid = false;
-	}
+	if (in->uplink && (src != b->last_src || c->vlan != b->last_src_vlan))
+		learn(b, src, c->vlan);
 	if (in->spoof_check && src != in->mac && !table_owns(b->t, src, b->port->index))
 		return NET_DROP_TX_SPOOF_MAC;
 	if (c->dst & MAC_GROUP) {
@@ -240,20 +253,29 @@ static inline enum net_drop classify(struct burst *b, struct net_frame *f, struc
 	return NO_DROP;
 }
 
-static inline void add_to_group(struct burst *b, int i)
+static inline void append(struct burst *b, struct group *g, int i)
+{
+	b->class[i].next = -1;
+	b->class[g->last].next = i;
+	g->last = i;
+}
+
+/* The group that frame i now is in. */
+static struct group *add_to_group(struct burst *b, int i)
 {
 	struct frame_class *c = &b->class[i];
-	unsigned g = b->n_groups;
+	struct group *g = b->groups + b->n_groups;
 
-	c->next = -1;
-	while (g-- > 0) {
-		if (b->groups[g].index == c->index) {
-			b->class[b->groups[g].last].next = i;
-			b->groups[g].last = i;
-			return;
+	while (g-- > b->groups) {
+		if (g->index == c->index) {
+			append(b, g, i);
+			return g;
 		}
 	}
-	b->groups[b->n_groups++] = (struct group){c->index, i, i};
+	g = &b->groups[b->n_groups++];
+	*g = (struct group){c->index, i, i};
+	c->next = -1;
+	return g;
 }
 
 static inline void count_frame(uint64_t *count, unsigned base, const struct frame_class *c,
@@ -261,32 +283,68 @@ static inline void count_frame(uint64_t *count, unsigned base, const struct fram
 {
 	count[base + CNT_RX_PACKETS]++;
 	count[base + CNT_RX_BYTES] += len;
-	if (c->dst & MAC_GROUP)
+	if (unlikely(c->dst & MAC_GROUP))
 		count[base + (c->dst == MAC_BROADCAST ? CNT_RX_BROADCAST : CNT_RX_MULTICAST)]++;
 }
 
+/* One frame that is not like the last. Returns the group of its receiver, NULL if there is none, or
+ * if the next frame cannot go by this one: a tag may hide what it is told apart by. */
+static struct group *classify_one(struct burst *b, int i, struct eth_words eth)
+{
+	struct frame_class *c = &b->class[i];
+	struct group *g = NULL;
+	enum net_drop drop = classify(b, &b->frames[i], eth, c);
+
+	if (unlikely(drop != NO_DROP)) {
+		b->count[CNT_DROPS + drop]++;
+		c->index = DST_DROP;
+		return NULL;
+	}
+	if (c->index == DST_FLOOD) {
+		b->flood[b->n_flood++] = (uint8_t)i;
+		/* Unknown unicast counts as sent once somebody was there to get it. */
+		if (!(c->dst & MAC_GROUP))
+			return NULL;
+	} else {
+		g = add_to_group(b, i);
+	}
+	count_frame(b->count, CNT_TX_PACKETS, c, b->frames[i].len);
+	return net_is_tag(eth_type(eth)) ? NULL : g;
+}
+
+/* A frame with the addresses and the type of the one before it goes where that went. */
 static void classify_all(struct burst *b)
 {
-	b->n_groups = b->n_flood = 0;
-	for (unsigned i = 0; i < b->n; i++) {
-		struct frame_class *c = &b->class[i];
-		enum net_drop drop = classify(b, &b->frames[i], c);
+	struct eth_words eth, last = {0};
+	struct group *g = NULL;
+	bool uplink = b->in->uplink;
+	uint64_t packets = 0, bytes = 0;
 
-		if (unlikely(drop != NO_DROP)) {
-			b->count[CNT_DROPS + drop]++;
-			c->index = DST_DROP;
+	b->n_groups = b->n_flood = 0;
+	for (int i = 0; i < (int)b->n; i++) {
+		struct net_frame *f = &b->frames[i];
+
+		if (unlikely(!frame_valid(f))) {
+			b->count[CNT_DROPS + NET_DROP_TX_MALFORMED]++;
+			b->class[i].index = DST_DROP;
 			continue;
 		}
-		if (c->index == DST_FLOOD) {
-			b->flood[b->n_flood++] = (uint8_t)i;
-			/* Unknown unicast counts as sent once somebody was there to get it. */
-			if (!(c->dst & MAC_GROUP))
-				continue;
+		f->not_taken = false;
+		/* Nobody we trust has verified a guest's checksum. */
+		if (!uplink)
+			f->offload.data_valid = false;
+		eth = eth_words(f);
+		if (likely(g && eth.low == last.low && eth.high == last.high)) {
+			b->class[i] = b->class[g->last];
+			append(b, g, i);
+			count_frame(b->count, CNT_TX_PACKETS, &b->class[i], f -> len);
 		} else {
-			add_to_group(b, (int)i);
+			g = classify_one(b, i, eth);
+			last = eth;
 		}
-		count_frame(b->count, CNT_TX_PACKETS, c, b->frames[i].len);
 	}
+	b->count[CNT_TX_PACKETS] += packets;
+	b->count[CNT_TX_BYTES] += bytes;
 }
 
 /* Gives the frame the form this receiver is to see: its outer tag in the head, or not. */
@@ -310,27 +368,23 @@ static inline bool set_form(const struct net_view *to, struct net_frame *f, stru
 	return true;
 }
 
-/* Counts what the receiver took: exactly if it marked what it did not take, else the first ones. */
-static void count_received(struct burst *b, struct net_port *port, unsigned n, unsigned taken)
+/* Counts what the receiver took of the list: exactly if it marked what it did not take, else the
+ * first ones. */
+static __attribute__((noinline)) void recount(struct burst *b, unsigned n, unsigned taken)
 {
-	uint64_t count[CNT_TX_PACKETS] = {0};
 	unsigned marked = 0;
 
-	if (unlikely(taken < n))
-		for (unsigned i = 0; i < n; i++)
-			marked += b->list[i]->not_taken;
+	memset(b->list_count, 0, sizeof(b->list_count));
+	for (unsigned i = 0; i < n; i++)
+		marked += b->list[i]->not_taken;
 	for (unsigned i = 0; i < n; i++) {
-		if (unlikely(taken < n)) {
-			bool skip = marked ? b->list[i]->not_taken : i >= taken;
+		bool skip = marked ? b->list[i]->not_taken : i >= taken;
 
-			b->list[i]->not_taken = false;
-			if (skip)
-				continue;
-		}
-		count_frame(count, CNT_RX_PACKETS, &b->class[b->list_class[i]],
-			    b -> list[i] -> len);
+		b->list[i]->not_taken = false;
+		if (!skip)
+			count_frame(b->list_count, CNT_RX_PACKETS, &b->class[b->list_class[i]],
+				    b -> list[i] -> len);
 	}
-	counters_add(port, count, CNT_RX_PACKETS, CNT_TX_PACKETS);
 }
 
 static void deliver(struct burst *b, const struct net_view *to, unsigned n)
@@ -338,9 +392,16 @@ static void deliver(struct burst *b, const struct net_view *to, unsigned n)
 	struct net_port *port = to->port;
 	unsigned taken = port->ops->deliver(port, b->list, n);
 
-	count_received(b, port, n, MIN(taken, n));
+	if (unlikely(taken < n))
+		recount(b, n, taken);
+	counters_add(port, b->list_count, CNT_RX_PACKETS, CNT_TX_PACKETS);
 	if (port->ops->flush)
 		port->ops->flush(port);
+}
+
+static inline void list_begin(struct burst *b)
+{
+	memset(b->list_count, 0, sizeof(b->list_count));
 }
 
 /* Adds frame i to the list for this receiver. */
@@ -389,8 +450,13 @@ static void deliver_groups(struct burst *b)
 			continue;
 		for (int i = b->groups[g].first; i >= 0; i = b->class[i].next)
 			n = list_add(b, to, n, i);
-		if (likely(n))
-			deliver(b, to, n);
+		if (unlikely(!n))
+			continue;
+		list_begin(b);
+		b->list_count[CNT_RX_PACKETS] = n;
+		for (unsigned k = 0; k < n; k++)
+			b->list_count[CNT_RX_BYTES] += b->list[k]->len;
+		deliver(b, to, n);
 	}
 }
 
@@ -443,6 +509,7 @@ static void deliver_flood(struct burst *b)
 		if (!to || to->port == b->port || (!g && out_of_scope(&scope, to)) ||
 		    !ready(b, to, g))
 			continue;
+		list_begin(b);
 		while (i >= 0 || k < b->n_flood) {
 			if (i >= 0 && (k == b->n_flood || i < b->flood[k])) {
 				n = list_add(b, to, n, i);
@@ -455,6 +522,9 @@ static void deliver_flood(struct burst *b)
 			}
 			k++;
 		}
+		for (k = 0; k < n; k++)
+			count_frame(b->list_count, CNT_RX_PACKETS, &b->class[b->list_class[k]],
+				    b -> list[k] -> len);
 		if (n)
 			deliver(b, to, n);
 	}

@@ -40,10 +40,8 @@
 
 static inline uint64_t mac_load(const uint8_t *p)
 {
-	uint64_t v = 0;
-
-	memcpy(&v, p, ETH_ALEN);
-	return le64toh(v);
+	/* Two loads: put together in memory it would wait for the stores. */
+	return get_le32(p) | (uint64_t)get_le16(p + 4) << 32;
 }
 
 static inline bool bitmap_has(const uint8_t *map, unsigned bit)

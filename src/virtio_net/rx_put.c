@@ -4,6 +4,7 @@
  * holds a frame: those go by bursts (put_singles()); anything else one by one (put()).
  */
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "util/bytes.h"
@@ -295,9 +296,11 @@ static inline bool goes_whole(const struct rx_burst *b, const struct net_frame *
 /* The header of a frame without offloads or hash, in one buffer. */
 static inline void write_plain_header(uint8_t *dst)
 {
-	const struct virtio_net_hdr_v1 plain = {.num_buffers = htole16(1)};
+	const size_t last = offsetof(struct virtio_net_hdr_v1, csum_offset);
 
-	memcpy(dst, &plain, sizeof(plain));
+	/* In two stores: csum_offset 0 and num_buffers 1 are the second. */
+	put_le64(dst, 0);
+	put_le32(dst + last, 1u << 16);
 }
 
 static inline void write_whole(struct rx_burst *b, const struct net_frame *f, uint8_t *dst)
