@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -73,6 +74,36 @@ static int answers(const struct daemon_run *d)
 	return ret == 0;
 }
 
+/* Where the daemon says that it is ready, as systemd is told; -1. */
+static int notify_socket(const struct daemon_run *d)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", in_dir(d, "notify", ".sock"));
+	if (fd < 0 || !bind(fd, (struct sockaddr *)&sa, sizeof(sa)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Waits a moment for it. */
+static void look_for_ready(struct daemon_run *d, int fd, uint64_t started)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+	char text[512];
+	ssize_t n;
+
+	if (poll(&p, 1, 5) < 1)
+		return;
+	n = recv(fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	if (strstr(text, "READY=1") && !d->ready_ns)
+		d->ready_ns = clock_now_ns() - started;
+}
+
 static void become_daemon(const struct daemon_run *d, const char *softiovd, int cpu, pid_t parent)
 {
 	int fd = open(in_dir(d, "log", ""), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -84,7 +115,7 @@ static void become_daemon(const struct daemon_run *d, const char *softiovd, int 
 		_exit(127);
 	dup2(fd, 1);
 	dup2(fd, 2);
-	unsetenv("NOTIFY_SOCKET");
+	setenv("NOTIFY_SOCKET", in_dir(d, "notify", ".sock"), 1);
 	unsetenv("JOURNAL_STREAM");
 	if (cpu >= 0) {
 		CPU_ZERO(&set);
@@ -98,9 +129,9 @@ static void become_daemon(const struct daemon_run *d, const char *softiovd, int 
 
 int daemon_start(struct daemon_run *d, const char *softiovd, const char *config, int cpu)
 {
-	uint64_t end = clock_now_ns() + START_NS;
+	uint64_t started, end = clock_now_ns() + START_NS;
 	pid_t parent = getpid();
-	int err;
+	int err, notify;
 
 	strcpy(d->dir, "/tmp/softiov-run-XXXXXX");
 	if (!mkdtemp(d->dir))
@@ -108,19 +139,24 @@ int daemon_start(struct daemon_run *d, const char *softiovd, const char *config,
 	err = write_file(in_dir(d, "config.yaml", ""), config);
 	if (err)
 		return err;
-	d->pid = fork();
-	if (d->pid < 0)
+	notify = notify_socket(d);
+	if (notify < 0)
 		return -errno;
+	d->ready_ns = 0;
+	started = clock_now_ns();
+	d->pid = fork();
 	if (!d->pid)
 		become_daemon(d, softiovd, cpu, parent);
-	while (!answers(d)) {
+	err = d->pid < 0 ? -errno : 0;
+	while (!err && !(d->ready_ns && answers(d))) {
+		look_for_ready(d, notify, started);
 		if (clock_now_ns() > end || waitpid(d->pid, NULL, WNOHANG)) {
 			show_log(d);
-			return -ECHILD;
+			err = -ECHILD;
 		}
-		usleep(5000);
 	}
-	return 0;
+	close(notify);
+	return err;
 }
 
 int daemon_stop(struct daemon_run *d)
@@ -156,10 +192,9 @@ bool daemon_lives(const struct daemon_run *d)
 	return !waitid(P_PID, (id_t)d->pid, &si, WEXITED | WNOHANG | WNOWAIT) && !si.si_pid;
 }
 
-/* CPU time of a thread, if its name is the one wanted (NULL: any). */
-static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
+/* Whether a thread has the name wanted (NULL: any). */
+static bool is_named(pid_t pid, const char *tid, const char *thread)
 {
-	unsigned long long ns = 0;
 	char path[320], name[32] = "";
 	FILE *f;
 
@@ -169,8 +204,15 @@ static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 		name[strcspn(name, "\n")] = '\0';
 	if (f)
 		fclose(f);
-	if (thread && strcmp(name, thread))
-		return 0;
+	return !thread || !strcmp(name, thread);
+}
+
+static uint64_t task_ns(pid_t pid, const char *tid)
+{
+	unsigned long long ns = 0;
+	char path[320];
+	FILE *f;
+
 	snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)pid, tid);
 	f = fopen(path, "re");
 	if (f && fscanf(f, "%llu", &ns) != 1)
@@ -180,10 +222,10 @@ static uint64_t task_ns(pid_t pid, const char *tid, const char *thread)
 	return ns;
 }
 
-/* The sum over all threads of that name. */
-uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
+typedef void task_fn(void *opaque, pid_t pid, const char *tid);
+
+static void each_thread(const struct daemon_run *d, const char *thread, task_fn *fn, void *opaque)
 {
-	uint64_t ns = 0;
 	struct dirent *e;
 	char path[64];
 	DIR *dir;
@@ -191,11 +233,46 @@ uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)d->pid);
 	dir = opendir(path);
 	while (dir && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			ns += task_ns(d->pid, e->d_name, thread);
+		if (e->d_name[0] != '.' && is_named(d->pid, e->d_name, thread))
+			fn(opaque, d->pid, e->d_name);
 	if (dir)
 		closedir(dir);
+}
+
+static void add_ns(void *opaque, pid_t pid, const char *tid)
+{
+	*(uint64_t *)opaque += task_ns(pid, tid);
+}
+
+uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
+{
+	uint64_t ns = 0;
+
+	each_thread(d, thread, add_ns, &ns);
 	return ns;
+}
+
+struct pinning {
+	int cpu;
+	unsigned n;
+};
+
+static void pin(void *opaque, pid_t pid, const char *tid)
+{
+	struct pinning *p = opaque;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(p->cpu, &set);
+	p->n += !sched_setaffinity((pid_t)atoi(tid), sizeof(set), &set);
+}
+
+unsigned daemon_pin_thread(const struct daemon_run *d, const char *thread, int cpu)
+{
+	struct pinning p = {cpu, 0};
+
+	each_thread(d, thread, pin, &p);
+	return p.n;
 }
 
 uint64_t daemon_cpu_ns(const struct daemon_run *d)
@@ -203,14 +280,14 @@ uint64_t daemon_cpu_ns(const struct daemon_run *d)
 	return daemon_thread_ns(d, NULL);
 }
 
-long daemon_status_kib(const struct daemon_run *d, const char *key)
+static long proc_kib(const struct daemon_run *d, const char *file, const char *key)
 {
 	size_t len = strlen(key);
 	char path[64], line[256];
 	long v = -1;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)d->pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)d->pid, file);
 	f = fopen(path, "re");
 	while (f && v < 0 && fgets(line, sizeof(line), f))
 		if (!strncmp(line, key, len) && line[len] == ':')
@@ -218,6 +295,16 @@ long daemon_status_kib(const struct daemon_run *d, const char *key)
 	if (f)
 		fclose(f);
 	return v;
+}
+
+long daemon_status_kib(const struct daemon_run *d, const char *key)
+{
+	return proc_kib(d, "status", key);
+}
+
+long daemon_rollup_kib(const struct daemon_run *d, const char *key)
+{
+	return proc_kib(d, "smaps_rollup", key);
 }
 
 int daemon_files(const struct daemon_run *d)

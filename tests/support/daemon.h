@@ -12,7 +12,9 @@
 
 struct daemon_run {
 	pid_t pid;
-	char dir[32]; /* holds the configuration, the log and the sockets */
+	uint64_t
+		ready_ns; /* from its start until it told systemd that it is ready; 0: it did not */
+	char dir[32];	  /* holds the configuration, the log and the sockets */
 };
 
 /* Starts it and waits until it answers at its control socket. cpu: the one core it may use, or -1.
@@ -33,8 +35,12 @@ const char *daemon_socket(const struct daemon_run *d, const char *name);
 uint64_t daemon_cpu_ns(const struct daemon_run *d);
 /* CPU time of the threads of this name. */
 uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread);
+/* Puts the threads of this name on one core. Their number. */
+unsigned daemon_pin_thread(const struct daemon_run *d, const char *thread, int cpu);
 /* A line of /proc/PID/status in KiB, such as "VmRSS" or "RssAnon"; -1. */
 long daemon_status_kib(const struct daemon_run *d, const char *key);
+/* The same of /proc/PID/smaps_rollup, such as "Pss" or "Pss_Anon"; -1. */
+long daemon_rollup_kib(const struct daemon_run *d, const char *key);
 /* Open files. */
 int daemon_files(const struct daemon_run *d);
 

@@ -50,7 +50,7 @@ static size_t memory_needed(const struct guest_config *c)
 	return (c->pairs + 1) * pair + MEMORY_SPARE;
 }
 
-static int map_memory(struct guest *g)
+int guest_make_memory(struct guest *g)
 {
 	int flags = MAP_SHARED, err;
 
@@ -72,6 +72,15 @@ static int map_memory(struct guest *g)
 		g->mem = NULL;
 		return err;
 	}
+	return 0;
+}
+
+static int map_memory(struct guest *g)
+{
+	int err = guest_make_memory(g);
+
+	if (err)
+		return err;
 	return vfu_client_dma_map(g->client, GUEST_BASE, g->mem_len,
 				  VFU_DMA_READABLE | VFU_DMA_WRITEABLE, g->mem_fd, 0);
 }
@@ -174,7 +183,7 @@ static int read_capabilities(struct guest *g)
 	return g->common.found && g->notify.found && g->isr.found && g->device.found ? 0 : -ENODEV;
 }
 
-static void set_defaults(struct guest_config *c)
+void guest_set_defaults(struct guest_config *c)
 {
 	if (!c->features)
 		c->features = GUEST_F_DEFAULT;
@@ -203,7 +212,7 @@ int guest_connect(const struct guest_config *cfg, struct guest **out)
 	if (!g)
 		return -ENOMEM;
 	g->cfg = *cfg;
-	set_defaults(&g->cfg);
+	guest_set_defaults(&g->cfg);
 	g->mem_fd = -1;
 	for (i = 0; i < GUEST_VECTORS_MAX; i++)
 		g->irq[i] = -1;

@@ -66,6 +66,7 @@ struct guest_config {
 	bool layout28;	     /* with no_fd: the message layout that QEMU has */
 	bool ioeventfd;	     /* kick by eventfd where the server offers them */
 	bool no_interrupts;  /* never ask for any: poll */
+	bool no_buffers;     /* the caller fills the queues' rings himself; memory must be given */
 	unsigned timeout_ms; /* of one wait; 0: 5000 */
 };
 

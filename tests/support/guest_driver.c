@@ -145,7 +145,7 @@ static int read_config(struct guest *g)
 	return g->cfg.pairs <= max_pairs ? 0 : -ENOTSUP;
 }
 
-static int make_ring(struct guest *g, struct guest_queue *q, uint16_t size)
+int guest_make_ring(struct guest *g, struct guest_queue *q, uint16_t size)
 {
 	struct gvq_config cfg = {size, g->features & GUEST_F_PACKED,
 				 g->features & GUEST_F_EVENT_IDX, g->features & GUEST_F_INDIRECT};
@@ -162,7 +162,7 @@ static int make_ring(struct guest *g, struct guest_queue *q, uint16_t size)
 }
 
 /* Buffers of a queue: slot i for descriptor i. */
-static int make_buffers(struct guest *g, struct guest_queue *q, uint32_t len, bool tx)
+int guest_make_buffers(struct guest *g, struct guest_queue *q, uint32_t len, bool tx)
 {
 	unsigned i, n = q->q.cfg.size;
 
@@ -201,7 +201,7 @@ static int set_up_ring(struct guest *g, unsigned index, uint16_t max_size)
 	if (!size)
 		return -EPROTO;
 	size = size < max_size ? size : max_size;
-	err = make_ring(g, q, size);
+	err = guest_make_ring(g, q, size);
 	if (!err)
 		err = write16_checked(g, QUEUE_SIZE, size);
 	if (!err)
@@ -227,9 +227,10 @@ static int set_up_queues(struct guest *g)
 
 	for (i = 0; i < 2 * g->cfg.pairs; i++) {
 		err = set_up_ring(g, i, g->cfg.queue_size);
-		if (!err)
-			err = make_buffers(g, &g->queues[i],
-					   i & 1 ? g->cfg.tx_buf_len : g->cfg.rx_buf_len, i & 1);
+		if (!err && !g->cfg.no_buffers)
+			err = guest_make_buffers(g, &g->queues[i],
+						 i & 1 ? g->cfg.tx_buf_len : g->cfg.rx_buf_len,
+						 i & 1);
 		if (err)
 			return err;
 	}
@@ -269,7 +270,7 @@ static void find_doorbells(struct guest *g)
 			close(fds[i]);
 }
 
-static void fill_receive_queues(struct guest *g)
+void guest_fill_receive_queues(struct guest *g)
 {
 	unsigned i, k;
 
@@ -278,7 +279,7 @@ static void fill_receive_queues(struct guest *g)
 
 		if (g->cfg.no_interrupts || i & 1)
 			gvq_disable_irq(&q->q);
-		if (i & 1)
+		if (i & 1 || g->cfg.no_buffers)
 			continue;
 		for (k = 0; k < q->q.cfg.size; k++)
 			gvq_add_one(&q->q, q->buf_addr + (uint64_t)k * q->buf_len, q->buf_len, true,
@@ -325,7 +326,7 @@ int guest_start(struct guest *g)
 		return err;
 	if (g->cfg.ioeventfd)
 		find_doorbells(g);
-	fill_receive_queues(g);
+	guest_fill_receive_queues(g);
 	err = guest_common_write(g, DEVICE_STATUS, 15, 1);
 	for (i = 0; i < 2 * g->cfg.pairs && !err; i += 2)
 		if (gvq_publish(&g->queues[i].q))

@@ -49,4 +49,11 @@ struct guest {
 
 #define GUEST_CTRL_BUF 8192
 
+/* For whoever connects a guest by something else than vfio-user. 0 or -errno each. */
+void guest_set_defaults(struct guest_config *c);
+int guest_make_memory(struct guest *g); /* the memfd, mapped here */
+int guest_make_ring(struct guest *g, struct guest_queue *q, uint16_t size);
+int guest_make_buffers(struct guest *g, struct guest_queue *q, uint32_t len, bool tx);
+void guest_fill_receive_queues(struct guest *g);
+
 #endif
