@@ -94,6 +94,14 @@ void machine_begin(struct machine *m)
 		  sizeof(m->governor));
 	read_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled", m->shmem_huge,
 		  sizeof(m->shmem_huge));
+	for (unsigned i = 0; i < 3; i++) {
+		char path[80];
+
+		/* index0 and index1 are the first level's: data, instructions */
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu0/cache/index%u/size",
+			 i ? i + 1 : 0);
+		read_line(path, m->caches[i], sizeof(m->caches[i]));
+	}
 	m->load_before = load();
 	m->ghz = measure_ghz();
 	read_stat(&ticks_all, &ticks_steal);

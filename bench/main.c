@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "peers/vhost_user.h"
 
 #define EXIT_USAGE 2
 
@@ -19,17 +20,26 @@ static const char usage[] =
 	"to the other and how fast disks are: Markdown tables on stdout. No pass or fail. The\n"
 	"file disk (256 MiB) is made in the current directory, and removed.\n"
 	"\n"
-	"  -c, --cases WORDS     only cases with one of these words in their names, by commas\n"
+	"  -c, --cases WORDS     only cases with one of these words in their names, by commas;\n"
+	"                        workers, neighbour, light, rate, scale (those of --list) only "
+	"when\n"
+	"                        their names begin so. Without this all but rate and scale\n"
+	"      --scale           from 1 VF to 255 (-c scale)\n"
 	"  -r, --runs N          how often each is measured, in turn (5)\n"
 	"  -s, --seconds S       how long each time (0.4; disks three quarters of it)\n"
 	"  -q, --queue-size N    descriptors of a ring, 64 to 1024 (256)\n"
 	"      --cores A,B       core of the daemon, core of the guests (last, first)\n"
 	"  -d, --daemon PATH     the softiovd to measure\n"
-	"  -j, --json FILE       writes every run's figures there, too\n"
+	"      --vhost-user A,B  no softiovd: the two vhost-user sockets of another switch\n"
+	"      --listen          that connects to these sockets itself\n"
+	"      --peer PID,NAME   its process, and the thread of it that moves the frames\n"
+	"  -j, --json FILE       writes every run's figures there, and the tables beside it "
+	"(.md);\n"
+	"                        of --scale also what bench/scale.gp draws (.dat)\n"
 	"  -l, --list            the cases\n"
 	"  -h, --help            this text\n";
 
-enum { OPT_CORES = 256 };
+enum { OPT_CORES = 256, OPT_VHOST_USER, OPT_LISTEN, OPT_PEER, OPT_SCALE };
 
 static const struct option options[] = {
 	{"cases", required_argument, NULL, 'c'},
@@ -38,6 +48,10 @@ static const struct option options[] = {
 	{"queue-size", required_argument, NULL, 'q'},
 	{"cores", required_argument, NULL, OPT_CORES},
 	{"daemon", required_argument, NULL, 'd'},
+	{"vhost-user", required_argument, NULL, OPT_VHOST_USER},
+	{"listen", no_argument, NULL, OPT_LISTEN},
+	{"peer", required_argument, NULL, OPT_PEER},
+	{"scale", no_argument, NULL, OPT_SCALE},
 	{"json", required_argument, NULL, 'j'},
 	{"list", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},
@@ -46,6 +60,8 @@ static const struct option options[] = {
 
 struct wishes {
 	const char *cases, *json;
+	char *sockets; /* of another switch, by a comma */
+	bool listen;
 };
 
 /* The last core for the daemon: the first tends to have the machine's interrupts. */
@@ -62,7 +78,20 @@ static void choose_cores(struct bench *b)
 		if (b->guest_cpu < 0)
 			b->guest_cpu = i;
 		b->daemon_cpu = i;
+		b->cpus++;
 	}
+}
+
+/* "PID,THREAD" */
+static bool parse_peer(struct bench *b, char *text)
+{
+	char *comma = strchr(text, ',');
+
+	b->daemon.pid = (pid_t)atoi(text);
+	if (b->daemon.pid <= 0 || !comma)
+		return false;
+	b->thread = comma + 1;
+	return true;
 }
 
 /* -1: go on; else the exit status. */
@@ -86,6 +115,19 @@ static int parse(int argc, char **argv, struct bench *b, struct wishes *w)
 			break;
 		case OPT_CORES:
 			if (sscanf(optarg, "%d,%d", &b->daemon_cpu, &b->guest_cpu) != 2)
+				return EXIT_USAGE;
+			break;
+		case OPT_SCALE:
+			w->cases = "scale";
+			break;
+		case OPT_VHOST_USER:
+			w->sockets = optarg;
+			break;
+		case OPT_LISTEN:
+			w->listen = true;
+			break;
+		case OPT_PEER:
+			if (!parse_peer(b, optarg))
 				return EXIT_USAGE;
 			break;
 		case 'd':
@@ -113,26 +155,34 @@ static int parse(int argc, char **argv, struct bench *b, struct wishes *w)
 	return -1;
 }
 
-static bool wanted(const char *words, const char *name)
+/* The words mean parts of the simple cases' names, and beginnings of the others'. */
+static bool wanted(const char *words, const struct bench_case *c)
 {
 	char *copy, *word, *rest;
 	bool hit = false;
 
 	if (!words)
-		return true;
+		return !c->optional;
 	copy = strdup(words);
 	for (word = strtok_r(copy, ",", &rest); word && !hit; word = strtok_r(NULL, ",", &rest))
-		hit = strstr(name, word) != NULL;
+		hit = c->kind < WORKERS ? strstr(c->name, word) != NULL
+					: !strncmp(c->name, word, strlen(word));
 	free(copy);
 	return hit;
 }
 
-static unsigned choose_cases(const char *words, struct result *r)
+/* Nobody but softiov has disks, or sleeps. */
+static bool possible(const struct wishes *w, enum case_kind kind)
+{
+	return !w->sockets || kind == ONE_WAY || kind == BUSY;
+}
+
+static unsigned choose_cases(const struct wishes *w, struct result *r)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < bench_num_cases; i++)
-		if (wanted(words, bench_cases[i].name))
+		if (possible(w, bench_cases[i].kind) && wanted(w->cases, &bench_cases[i]))
 			r[n++].what = &bench_cases[i];
 	return n;
 }
@@ -206,6 +256,80 @@ static int start(struct bench *b, bool storage)
 	return err;
 }
 
+/* Its sockets; the switch itself runs already. */
+static int meet(struct bench *b, const struct wishes *w)
+{
+	char *comma = strchr(w->sockets, ',');
+	int err;
+
+	if (!comma || !b->daemon.pid) {
+		fputs("softiov-bench: --vhost-user wants two sockets, and --peer\n", stderr);
+		return -EINVAL;
+	}
+	*comma = '\0';
+	err = vhost_user_new(w->sockets, w->listen, &b->peer[0]);
+	if (!err)
+		err = vhost_user_new(comma + 1, w->listen, &b->peer[1]);
+	if (err)
+		fprintf(stderr, "softiov-bench: %s: %s\n", w->sockets, strerror(-err));
+	return err;
+}
+
+/* What is to be measured, ours or another's. */
+static int set_up(struct bench *b, const struct wishes *w, bool storage)
+{
+	return w->sockets ? meet(b, w) : start(b, storage);
+}
+
+static int tear_down(struct bench *b)
+{
+	bool ours = !b->peer[0];
+
+	vhost_user_free(b->peer[0]);
+	vhost_user_free(b->peer[1]);
+	return ours && daemon_stop(&b->daemon) ? -ECHILD : 0;
+}
+
+/* The name with another ending. */
+static char *beside(const char *json, const char *ending)
+{
+	size_t len = strlen(json);
+	char *path;
+
+	if (len > 5 && !strcmp(json + len - 5, ".json"))
+		len -= 5;
+	return asprintf(&path, "%.*s%s", (int)len, json, ending) < 0 ? NULL : path;
+}
+
+static int write_tables(const char *path, const struct bench *b, const struct machine *m,
+			const struct result *r, unsigned n)
+{
+	FILE *f = path ? fopen(path, "we") : NULL;
+
+	if (!f)
+		return -errno;
+	report_tables(f, b, m, r, n);
+	return fclose(f) ? -errno : 0;
+}
+
+static int write_files(const char *json, const struct bench *b, const struct machine *m,
+		       const struct result *r, unsigned n)
+{
+	char *tables = beside(json, ".md"), *data = beside(json, ".dat");
+	int err = report_json(json, b, m, r, n);
+
+	if (!err)
+		err = write_tables(tables, b, m, r, n);
+	if (!err && data && bench_has_kind(r, n, SCALE))
+		err = report_scale_data(data, r, n);
+	if (err)
+		fprintf(stderr, "softiov-bench: %s cannot be written, or what goes beside it: %s\n",
+			json, strerror(-err));
+	free(tables);
+	free(data);
+	return err;
+}
+
 static int bench(struct bench *b, const struct wishes *w, struct result *r, unsigned n)
 {
 	struct machine m;
@@ -213,23 +337,28 @@ static int bench(struct bench *b, const struct wishes *w, struct result *r, unsi
 
 	machine_begin(&m);
 	b->ticks_per_ns = m.ghz;
-	err = start(b, bench_has_storage(r, n));
+	bench_pin(-1); /* these are all, from now on */
+	err = set_up(b, w, bench_has_kind(r, n, STORAGE));
 	if (err)
 		return err;
 	bench_pin(b->guest_cpu);
 	err = measure(b, r, n);
 	machine_end(&m);
-	if (daemon_stop(&b->daemon) && !err)
+	if (tear_down(b) && !err)
 		err = -ECHILD;
 	if (err)
 		return err;
-	report_table(b, &m, r, n);
-	return w->json ? report_json(w->json, b, &m, r, n) : 0;
+	report_tables(stdout, b, &m, r, n);
+	return w->json ? write_files(w->json, b, &m, r, n) : 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct bench b = {.softiovd = SOFTIOVD, .runs = 5, .seconds = 0.4, .queue_size = 256};
+	struct bench b = {.softiovd = SOFTIOVD,
+			  .runs = 5,
+			  .seconds = 0.4,
+			  .queue_size = 256,
+			  .thread = "worker/0"};
 	struct wishes w = {NULL};
 	struct result *r;
 	unsigned n;
@@ -240,7 +369,7 @@ int main(int argc, char **argv)
 	if (ret >= 0)
 		return ret;
 	r = calloc(bench_num_cases, sizeof(*r));
-	n = r ? choose_cases(w.cases, r) : 0;
+	n = r ? choose_cases(&w, r) : 0;
 	if (!n) {
 		fputs("softiov-bench: no such case; --list shows them\n", stderr);
 		free(r);

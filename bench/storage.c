@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "histogram.h"
 #include "support/nvme_host.h"
 
 #define NULL_SPAN    (1ull << 30)
@@ -15,62 +15,9 @@
 #define COPY_BUFFERS (8u << 20) /* depth times length, at most */
 #define POLL_MAX     64
 #define BLOCK_SHIFT  9
-#define STUCK_S	     10
-#define WARM_UP	     0.1
-/* The histogram of latencies: 32 steps in each power of two, so 3 % at most between steps. */
-#define STEP_BITS 5
-#define STEPS	  (1u << STEP_BITS)
-#define BUCKETS	  (64 * STEPS)
-
 uint64_t bench_disk_size(enum backend disk)
 {
 	return disk == NULL_DISK ? NULL_SPAN : DISK_SIZE;
-}
-
-bool bench_has_storage(const struct result *r, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (r[i].what->kind == STORAGE)
-			return true;
-	return false;
-}
-
-/* ---- latencies ---- */
-
-struct latencies {
-	uint64_t n, sum, least;
-	uint64_t count[BUCKETS];
-};
-
-static unsigned bucket_of(uint64_t v)
-{
-	unsigned top;
-
-	if (v < STEPS)
-		return (unsigned)v;
-	top = 63u - (unsigned)__builtin_clzll(v);
-	return (top - STEP_BITS + 1) * STEPS + (unsigned)(v >> (top - STEP_BITS) & (STEPS - 1));
-}
-
-/* The middle of what falls into it. */
-static double value_of(unsigned bucket)
-{
-	unsigned shift = bucket / STEPS;
-
-	if (!shift)
-		return bucket;
-	return (double)((uint64_t)(STEPS + bucket % STEPS) << (shift - 1)) +
-	       (double)(1ull << (shift - 1)) / 2;
-}
-
-static double percentile(const struct latencies *l, double p)
-{
-	uint64_t want = (uint64_t)((double)l->n * p), seen = 0;
-	unsigned i;
-
-	for (i = 0; i + 1 < BUCKETS && seen + l->count[i] <= want; i++)
-		seen += l->count[i];
-	return value_of(i);
 }
 
 /* ---- the host ---- */
@@ -91,7 +38,7 @@ struct load {
 	uint64_t done;
 	unsigned errors, status;
 	bool stop;
-	struct latencies lat;
+	struct histogram lat;
 };
 
 static struct load load; /* too large for a stack */
@@ -131,11 +78,7 @@ static void done(struct nvme_host_req *req)
 	uint64_t took = l->now - s->started;
 
 	l->done++;
-	l->lat.n++;
-	l->lat.sum += took;
-	l->lat.count[bucket_of(took)]++;
-	if (took < l->lat.least)
-		l->lat.least = took;
+	histogram_add(&l->lat, took);
 	if (req->status) {
 		l->errors++;
 		l->status = req->status;
@@ -185,8 +128,7 @@ static uint64_t go_on(const struct bench *b, struct load *l, double seconds)
 	uint64_t start = bench_ticks(), length = bench_ticks_of(b, seconds);
 	uint64_t stuck = bench_ticks_of(b, STUCK_S);
 
-	memset(&l->lat, 0, sizeof(l->lat));
-	l->lat.least = UINT64_MAX;
+	histogram_clear(&l->lat);
 	l->done = 0;
 	do {
 		l->now = bench_ticks();
@@ -219,33 +161,13 @@ static int fill(struct nvme_host *h)
 	return nvme_host_flush(nvme_host_io(h, 1), FILE_DISK + 1) ? -EIO : 0;
 }
 
-/* Memory like the disk's and, behind it, like the guest's; made once. */
-static uint8_t *copy_memory(void)
-{
-	static uint8_t *p;
-	int fd;
-
-	if (p)
-		return p;
-	fd = memfd_create("copy", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, DISK_SIZE + COPY_BUFFERS))
-		return NULL;
-	p = mmap(NULL, DISK_SIZE + COPY_BUFFERS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (p == MAP_FAILED)
-		p = NULL;
-	else
-		memset(p, 1, DISK_SIZE + COPY_BUFFERS);
-	return p;
-}
-
 /* Bytes a second (10^6) of copying the same between the same kinds of memory, on the daemon's
  * core. */
 static int copy_rate(const struct bench *b, const struct bench_case *c, double *mbps)
 {
 	uint64_t start, now, n = 0, length, random = 88172645463325252ull;
 	size_t places = DISK_SIZE / c->len, at = 0;
-	uint8_t *p = copy_memory();
+	uint8_t *p = bench_copy_memory(DISK_SIZE + COPY_BUFFERS);
 
 	if (!p)
 		return -ENOMEM;
@@ -283,18 +205,20 @@ static void keep(const struct bench *b, struct result *r, const struct load *l, 
 	r->value[M_KIOPS][run] = n * 1e6 / ns;
 	r->value[M_MBPS][run] = mbps;
 	r->value[M_CPU][run] = (double)cpu_ns / n;
-	r->value[M_COPY][run] = copy;
-	r->value[M_OF_COPY][run] = copy > 0 ? mbps / copy : 0;
+	if (copy > 0) {
+		r->value[M_COPY][run] = copy;
+		r->value[M_OF_COPY][run] = mbps / copy;
+	}
 	r->value[M_MESSAGES][run] = 1e3 * (double)kicks / n;
 	r->value[M_MEAN][run] = (double)l->lat.sum / (double)l->lat.n * us;
-	r->value[M_P50][run] = percentile(&l->lat, 0.5) * us;
-	r->value[M_P99][run] = percentile(&l->lat, 0.99) * us;
+	r->value[M_P50][run] = histogram_percentile(&l->lat, 0.5) * us;
+	r->value[M_P99][run] = histogram_percentile(&l->lat, 0.99) * us;
 	r->value[M_MIN][run] = (double)l->lat.least * us;
 }
 
-static int open_host(const struct bench *b, struct nvme_host **out)
+int bench_open_disk(const struct daemon_run *d, struct nvme_host **out)
 {
-	struct nvme_host_config cfg = {.path = daemon_socket(&b->daemon, "ssd0/vf0"),
+	struct nvme_host_config cfg = {.path = daemon_socket(d, "ssd0/vf0"),
 				       .queue_size = 256,
 				       .dbbuf = true,
 				       .memory = 64 << 20,
@@ -310,7 +234,7 @@ int bench_run_storage(struct bench *b, const struct bench_case *c, struct result
 	double copy = 0;
 	int err, ended;
 
-	err = open_host(b, &h);
+	err = bench_open_disk(&b->daemon, &h);
 	if (!err && !b->filled) {
 		err = fill(h);
 		b->filled = !err;
