@@ -96,8 +96,14 @@ int cli_options(struct cli *cli, int *argc, char **argv)
 static const struct {
 	const char *word, *param;
 } synonyms[] = {
-	{"vlan-qos", "qos"},	     {"vlan-proto", "proto"}, {"protocol", "proto"},
-	{"spoof-check", "spoofchk"}, {"state", "link-state"},
+	{"vlan-qos", "qos"},
+	{"vlan-proto", "proto"},
+	{"protocol", "proto"},
+	{"spoof-check", "spoofchk"},
+	{"state", "link-state"},
+	{"max_tx_rate", "max-tx-rate"},
+	{"min_tx_rate", "min-tx-rate"},
+	{"rate", "max-tx-rate"},
 };
 
 static const struct control_param *find_setting(const struct control_command *cmd, const char *word)

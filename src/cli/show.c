@@ -56,9 +56,35 @@ static void print_uplink(const json_t *up, char *buf, size_t len)
 		snprintf(buf, len, "none");
 }
 
+/* Mb/s, as "100", "10 to 100" or "10 at least". */
+static void print_rates(const json_t *f, char *buf, size_t len)
+{
+	long long max = ji(f, "max-tx-rate"), min = ji(f, "min-tx-rate");
+
+	if (min && max)
+		snprintf(buf, len, "%lld to %lld", min, max);
+	else if (min)
+		snprintf(buf, len, "%lld at least", min);
+	else if (max)
+		snprintf(buf, len, "%lld", max);
+	else
+		buf[0] = '\0';
+}
+
+/* Columns that few need are there when something is in them. */
+static bool any_has(const json_t *list, const char *key)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) if (ji(o, key)) return true;
+	return false;
+}
+
 static void show_devices(const json_t *list)
 {
 	struct table t;
+	bool rates;
 	size_t i;
 	json_t *d;
 
@@ -66,7 +92,9 @@ static void show_devices(const json_t *list)
 		show_nvme_devices(list);
 		return;
 	}
-	table_init(&t, "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|UPLINK");
+	rates = any_has(list, "tx-rate");
+	table_init(&t, rates ? "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|>TX MB/S|UPLINK"
+			     : "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|UPLINK");
 	json_array_foreach(list, i, d)
 	{
 		char up[128];
@@ -80,6 +108,10 @@ static void show_devices(const json_t *list)
 		table_cell(&t, "%lld", ji(d, "total-vfs"));
 		table_cell(&t, "%lld", ji(d, "mtu"));
 		table_cell(&t, "%lld", ji(d, "queues"));
+		if (rates && ji(d, "tx-rate"))
+			table_cell(&t, "%lld", ji(d, "tx-rate"));
+		else if (rates)
+			table_cell(&t, NULL);
 		table_cell(&t, "%s", up);
 	}
 	table_print(&t, stdout);
@@ -93,6 +125,7 @@ static void show_devices(const json_t *list)
 static void show_functions(const json_t *list)
 {
 	struct table t;
+	bool rates;
 	size_t i;
 	json_t *f;
 
@@ -100,10 +133,12 @@ static void show_functions(const json_t *list)
 		show_nvme_functions(list);
 		return;
 	}
-	table_init(&t, "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
+	rates = any_has(list, "max-tx-rate") || any_has(list, "min-tx-rate");
+	table_init(&t, rates ? "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|TX MB/S|SPOOFCHK|TRUST|SOCKET"
+			     : "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
 	json_array_foreach(list, i, f)
 	{
-		char holder[64], vlan[64];
+		char holder[64], vlan[64], rate[64];
 
 		if (is_nvme(f))
 			continue;
@@ -115,6 +150,10 @@ static void show_functions(const json_t *list)
 		table_cell(&t, "%s", js(f, "link"));
 		table_cell(&t, "%s", js(f, "mac"));
 		table_cell(&t, "%s", vlan);
+		if (rates) {
+			print_rates(f, rate, sizeof(rate));
+			table_cell(&t, "%s", rate);
+		}
 		table_cell(&t, "%s", jb(f, "spoofchk") ? "on" : "off");
 		table_cell(&t, "%s", jb(f, "trust") ? "on" : "off");
 		table_cell(&t, "%s", js(f, "socket"));
@@ -280,6 +319,10 @@ static void show_function(const json_t *f)
 			  js(f, "proto"));
 	if (js(f, "trunk")[0])
 		show_line("trunk", "%s", js(f, "trunk"));
+	if (ji(f, "max-tx-rate"))
+		show_line("max tx rate", "%lld Mb/s", ji(f, "max-tx-rate"));
+	if (ji(f, "min-tx-rate"))
+		show_line("min tx rate", "%lld Mb/s", ji(f, "min-tx-rate"));
 	show_line("spoofchk", "%s", jb(f, "spoofchk") ? "on" : "off");
 	show_line("trust", "%s", jb(f, "trust") ? "on" : "off");
 	if (ji(f, "refused"))

@@ -53,7 +53,7 @@ static void bytes_cell(struct table *t, const json_t *o, const char *key)
 	table_cell(t, "%s", human_bytes((uint64_t)ji(o, key), n));
 }
 
-static void port_row(struct table *t, const json_t *p)
+static void port_row(struct table *t, const json_t *p, bool throttled)
 {
 	char *reasons = drop_reasons(p);
 
@@ -64,6 +64,8 @@ static void port_row(struct table *t, const json_t *p)
 	count_cell(t, p, "tx-packets");
 	bytes_cell(t, p, "tx-bytes");
 	count_cell(t, p, "tx-dropped");
+	if (throttled)
+		table_cell(t, "%.3f s", (double)ji(p, "tx-throttled-ns") / 1e9);
 	table_cell(t, "%s", reasons ? reasons : "");
 	free(reasons);
 }
@@ -85,16 +87,25 @@ static bool has_disks(const json_t *result)
 static void print_ports(const json_t *result)
 {
 	static const char *const lists[] = {"functions", "uplinks"};
+	bool throttled = false;
+	char heads[128];
 	struct table t;
 	json_t *p;
 	size_t i;
 
 	if (!has_ports(result))
 		return;
-	table_init(&t, "PORT|>RX PKTS|>RX BYTES|>RX DROP|>TX PKTS|>TX BYTES|>TX DROP|WHY DROPPED");
+	json_array_foreach(json_object_get(result, "functions"), i, p)
+	{
+		throttled |= ji(p, "tx-throttled") != 0;
+	}
+	snprintf(heads, sizeof(heads), "%s%s|WHY DROPPED",
+		 "PORT|>RX PKTS|>RX BYTES|>RX DROP|>TX PKTS|>TX BYTES|>TX DROP",
+		 throttled ? "|>THROTTLED" : "");
+	table_init(&t, heads);
 	for (unsigned l = 0; l < 2; l++)
 		json_array_foreach(json_object_get(result, lists[l]), i, p) if (!is_nvme(p))
-			port_row(&t, p);
+			port_row(&t, p, throttled);
 	table_print(&t, stdout);
 	table_free(&t);
 }
@@ -146,6 +157,10 @@ static void print_one(const json_t *p)
 	puts("Dropped, by reason");
 	json_object_foreach(json_object_get((json_t *)p, "drops"), reason, v)
 		printf("  %-20s %lld\n", reason, (long long)json_integer_value(v));
+	if (json_object_get(p, "tx-throttled"))
+		printf("Held back by a transmit rate\n  %-20s %lld\n  %-20s %.3f s\n",
+		       "tx-throttled", ji(p, "tx-throttled"), "for",
+		       (double)ji(p, "tx-throttled-ns") / 1e9);
 	if (json_object_get(p, "kicks"))
 		printf("Signals\n  %-20s %lld\n  %-20s %lld\n", "kicks", ji(p, "kicks"),
 		       "interrupts", ji(p, "interrupts"));

@@ -3,6 +3,7 @@
 #include "control/protocol.h"
 
 #include "control/nvme_words.h"
+#include "net/shaper.h"
 
 /* clang-format off */
 /* Of NVMe functions and of namespaces. */
@@ -67,6 +68,7 @@ const struct control_command control_commands[] = {
 			"softiov vf set nic0/vf3 mac 02:00:00:00:00:10 spoofchk on\n"
 			"softiov vf set nic0/vf3 trunk 1,5-9        # let these tags pass; \"off\" ends it\n"
 			"softiov vf set nic0/vf3 trust on link-state disable\n"
+			"softiov vf set nic0/vf3 max-tx-rate 1000 min-tx-rate 100  # Mb/s; 0 ends it\n"
 			"softiov vf set ssd0/vf0 iops 20000 bandwidth 200M  # NVMe: what it may do\n"
 			"softiov vf set ssd0/vf0 iops 0             # no limit\n",
 		.params = {
@@ -83,6 +85,10 @@ const struct control_command control_commands[] = {
 			 "let the guest change its address and see everything"},
 			{"link-state", CONTROL_CHOICE, false, "follow the uplink, or always up, or down",
 			 0, 0, "auto|enable|disable"},
+			{"max-tx-rate", CONTROL_INT, false, "Mb/s that it may send; 0: no limit", 0,
+			 NET_RATE_MAX},
+			{"min-tx-rate", CONTROL_INT, false, "Mb/s that it is guaranteed; 0: none", 0,
+			 NET_RATE_MAX},
 			LIMITS,
 		},
 	},

@@ -192,6 +192,7 @@ static void check_device(struct reader *r, const struct ynode *top, unsigned i)
 	check_shares(r, top, dev);
 	check_macs(r, top, dev);
 	check_tap_name(r, top, i);
+	check_device_rates(r, top, dev);
 	if (dev->type == DEVICE_NVME)
 		check_nvme(r, top, i);
 	/* The longest of its sockets: the last VF's, or a PF's where roots share the device. */

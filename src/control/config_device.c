@@ -266,6 +266,9 @@ static const struct config_key ethernet_keys[] = {
 	{"admin-strict", read_admin_strict},
 	{"ageing", read_ageing},
 	{"mac", read_device_mac},
+	{"tx-rate", read_device_rate},
+	{"max-tx-rate", read_pf_max_rate},
+	{"min-tx-rate", read_pf_min_rate},
 	{"uplink", read_uplink},
 	{NULL, NULL},
 };
@@ -318,6 +321,7 @@ void read_device(struct reader *r, const struct ynode *n, struct config_device *
 		return;
 	if (!map_find(n, "type"))
 		config_error(r, n->line, "no type given: add type: ethernet or type: nvme");
+	check_rates(r, n, dev->pf_max_tx_mbps, dev->pf_min_tx_mbps);
 	read_vfs(r, n, dev);
 	if (dev->type != DEVICE_NVME)
 		return;

@@ -85,6 +85,12 @@ void read_device(struct reader *r, const struct ynode *n, struct config_device *
 void read_uplink(struct reader *r, const struct ynode *n, void *device);
 void read_vfs(struct reader *r, const struct ynode *device, struct config_device *dev);
 void read_namespaces(struct reader *r, const struct ynode *device, struct config_device *dev);
+/* Of struct config_device, of struct config_vf. */
+config_reader read_device_rate, read_pf_max_rate, read_pf_min_rate, read_vf_max_rate,
+	read_vf_min_rate;
+/* map: where they are given, or a default is. */
+void check_rates(struct reader *r, const struct ynode *map, uint32_t max_mbps, uint32_t min_mbps);
+void check_device_rates(struct reader *r, const struct ynode *top, const struct config_device *dev);
 /* One of iops, iops-burst, bandwidth, bandwidth-burst, as n->key says. */
 void read_limit(struct reader *r, const struct ynode *n, struct nvme_limits *lim);
 /* A burst needs a rate: refused when map says so, else forgotten. */

@@ -121,6 +121,7 @@ static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *
 			     "vlan and trunk exclude each other: a port VLAN takes the guest's "
 			     "tags away, a trunk lets them pass; remove one");
 	}
+	check_rates(r, n, p->max_tx_mbps, p->min_tx_mbps);
 	if (p->vlan)
 		return;
 	/* Defaults may name a priority for VFs that give the VLAN. */
@@ -136,11 +137,18 @@ static void check_vf(struct reader *r, const struct ynode *n, struct config_vf *
 static const struct config_key common_keys[] = {{"socket", read_vf_socket}, {NULL, NULL}};
 
 static const struct config_key ethernet_keys[] = {
-	{"mac", read_vf_mac},	    {"vlan", read_vlan},
-	{"vlan-qos", read_qos},	    {"vlan-proto", read_proto},
-	{"trunk", read_trunk},	    {"spoof-check", read_spoof_check},
-	{"trust", read_trust},	    {"link-state", read_link_state},
-	{"queues", read_vf_queues}, {NULL, NULL},
+	{"mac", read_vf_mac},
+	{"vlan", read_vlan},
+	{"vlan-qos", read_qos},
+	{"vlan-proto", read_proto},
+	{"trunk", read_trunk},
+	{"spoof-check", read_spoof_check},
+	{"trust", read_trust},
+	{"link-state", read_link_state},
+	{"queues", read_vf_queues},
+	{"max-tx-rate", read_vf_max_rate},
+	{"min-tx-rate", read_vf_min_rate},
+	{NULL, NULL},
 };
 
 static void read_vf(struct reader *r, const struct ynode *n, const struct config_device *dev,

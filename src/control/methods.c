@@ -105,6 +105,8 @@ void put_policy(json_t *obj, const struct net_policy *p)
 	put_bool(obj, "spoofchk", p->spoof_check);
 	put_bool(obj, "trust", p->trust);
 	put_string(obj, "link-state", links[p->link]);
+	put_int(obj, "max-tx-rate", p->max_tx_mbps);
+	put_int(obj, "min-tx-rate", p->min_tx_mbps);
 }
 
 struct names {
@@ -288,8 +290,9 @@ int control_refuse(const char *name, char why[CONTROL_WHY_MAX], const char *text
 	return -EINVAL;
 }
 
-static const char *const policy_params[] = {"mac",	"vlan",	 "qos",	       "proto", "trunk",
-					    "spoofchk", "trust", "link-state", NULL};
+static const char *const policy_params[] = {"mac",	   "vlan",	  "qos",   "proto",
+					    "trunk",	   "spoofchk",	  "trust", "link-state",
+					    "max-tx-rate", "min-tx-rate", NULL};
 static const char *const limit_params[] = {"iops", "iops-burst", "bandwidth", "bandwidth-burst",
 					   NULL};
 
@@ -305,11 +308,30 @@ static int check_type(const struct function_info *f, const json_t *params, char 
 			 nvme ? "%s: %s belongs to Ethernet functions, this is NVMe: give iops, "
 				"iops-burst, bandwidth or bandwidth-burst"
 			      : "%s: %s belongs to NVMe functions, this is Ethernet: give mac, "
-				"vlan, qos, proto, trunk, spoofchk, trust or link-state",
+				"vlan, qos, proto, trunk, spoofchk, trust, link-state, max-tx-rate "
+				"or "
+				"min-tx-rate",
 			 f->name, *p);
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static int set_rates(const char *name, struct net_policy *p, const json_t *params, char *why)
+{
+	const json_t *max = json_object_get(params, "max-tx-rate");
+	const json_t *min = json_object_get(params, "min-tx-rate");
+
+	if (max)
+		p->max_tx_mbps = (uint32_t)json_integer_value(max);
+	if (min)
+		p->min_tx_mbps = (uint32_t)json_integer_value(min);
+	if (!p->max_tx_mbps || p->min_tx_mbps <= p->max_tx_mbps)
+		return 0;
+	snprintf(why, CONTROL_WHY_MAX,
+		 "%s: min-tx-rate %u would be more than max-tx-rate %u: change the other as well",
+		 name, p->min_tx_mbps, p->max_tx_mbps);
+	return -EINVAL;
 }
 
 /* Decodes everything; nothing changes before the last check has passed. */
@@ -322,8 +344,8 @@ static int edit_policy(const char *name, struct net_policy *p, const json_t *par
 	if (json_object_size(params) < 2)
 		return control_refuse(
 			name, why,
-			"nothing to set: give mac, vlan, qos, proto, trunk, spoofchk, trust "
-			"or link-state");
+			"nothing to set: give mac, vlan, qos, proto, trunk, spoofchk, trust, "
+			"link-state, max-tx-rate or min-tx-rate");
 	if (mac) {
 		text_mac(mac, p->mac);
 		p->mac_by_admin = true;
@@ -347,7 +369,7 @@ static int edit_policy(const char *name, struct net_policy *p, const json_t *par
 		return control_refuse(name, why,
 				      "qos and proto belong to a port VLAN: give vlan 1..4094 "
 				      "as well");
-	return 0;
+	return set_rates(name, p, params, why);
 }
 
 int control_vf_set(const struct control_context *ctx, const json_t *params, json_t **result,

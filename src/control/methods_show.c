@@ -65,6 +65,7 @@ static void put_ethernet_device(json_t *o, const struct device_info *d)
 	json_object_set_new(o, "speed-mbps",
 			    d->speed_mbps == UINT32_MAX ? json_null()
 							: json_integer(d->speed_mbps));
+	put_int(o, "tx-rate", d->tx_mbps);
 	uplink = uplink_json(d->uplink ? d->uplink : &none);
 	if (d->uplink_port)
 		put_string(uplink, "link", net_port_link_up(d->uplink_port) ? "up" : "down");

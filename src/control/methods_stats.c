@@ -43,6 +43,16 @@ static void put_counters(json_t *o, const struct net_port *port)
 	json_object_set_new(o, "drops", drops);
 }
 
+/* Of functions: uplinks have no transmit rate. */
+static void put_throttled(json_t *o, const struct net_port *port)
+{
+	struct net_port_stats st;
+
+	net_port_get_stats(port, &st);
+	put_int(o, "tx-throttled", st.tx_throttled);
+	put_int(o, "tx-throttled-ns", st.tx_throttled_ns);
+}
+
 static void collect_controller(struct collect *c, const struct function_info *f)
 {
 	struct nvme_io_stats st;
@@ -105,6 +115,7 @@ static void collect_function(void *opaque, const struct function_info *f)
 	put_string(o, "name", f->name);
 	put_string(o, "type", "ethernet");
 	put_counters(o, f->port);
+	put_throttled(o, f->port);
 	put_int(o, "kicks", f->net.kicks);
 	put_int(o, "interrupts", f->net.interrupts);
 	json_array_append_new(c->functions, o);

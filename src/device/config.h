@@ -91,7 +91,9 @@ struct config_device {
 	uint16_t queue_size;  /* default 256 */
 	uint16_t mtu;	      /* default 1500 */
 	uint32_t speed_mbps;  /* default 10000 */
-	bool packed;	      /* offer packed rings; default true */
+	uint32_t tx_mbps;     /* what all functions may send together; 0: no limit */
+	uint32_t pf_max_tx_mbps, pf_min_tx_mbps; /* of each PF; 0: none */
+	bool packed;				 /* offer packed rings; default true */
 	uint64_t features_off;
 	bool admin_strict;
 	unsigned ageing_s; /* default 300 */

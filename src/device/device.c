@@ -255,10 +255,12 @@ int softiov_set_policy(struct softiov *s, const char *function, const struct net
 		return no_function(function, why);
 	if (fn->dev->cfg.type != DEVICE_ETHERNET)
 		return why_set(why, -EOPNOTSUPP,
-			       "%s has no port on a switch: mac, vlan, trust and link-state are "
-			       "for functions of Ethernet devices",
+			       "%s has no port on a switch: mac, vlan, trust, link-state and rates "
+			       "are for functions of Ethernet devices",
 			       function);
-	r = eth_set_policy(fn, policy);
+	r = eth_set_policy(fn, policy, why);
+	if (r == -ERANGE)
+		return r;
 	if (r == -EEXIST)
 		return why_set(why, r, "%s: another function of %s has that MAC", function,
 			       fn->dev->cfg.name);

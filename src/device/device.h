@@ -59,6 +59,7 @@ struct device_info {
 	/* ethernet */
 	uint16_t mtu;
 	uint32_t speed_mbps;
+	uint32_t tx_mbps; /* what all functions may send together; 0: no limit */
 	unsigned queue_pairs;
 	const struct net_uplink_config *uplink;
 	struct net_port *uplink_port; /* NULL: none */

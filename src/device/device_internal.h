@@ -151,8 +151,8 @@ void function_sriov_disable(void *opaque);
 
 /* eth_device.c */
 extern const struct device_ops eth_ops;
-/* -EEXIST: the new MAC is another's. */
-int eth_set_policy(struct function *fn, const struct net_policy *policy);
+/* -EEXIST: the new MAC is another's; -ERANGE: why says it. */
+int eth_set_policy(struct function *fn, const struct net_policy *policy, char why[WHY_MAX]);
 
 /* nvme_device.c */
 extern const struct device_ops nvme_ops;

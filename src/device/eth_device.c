@@ -69,6 +69,8 @@ void eth_pf_policy(const struct eth_device *eth, unsigned pf, struct net_policy 
 	} else {
 		mac_pick(eth, pf, p->mac);
 	}
+	p->max_tx_mbps = eth->dev.cfg.pf_max_tx_mbps;
+	p->min_tx_mbps = eth->dev.cfg.pf_min_tx_mbps;
 	p->trust = true;
 	/* The only PF is the trusted partition's. PFs of several roots are tenants of each other.
 	 */
@@ -87,6 +89,7 @@ static int eth_init(struct device *dev, const struct config_device *dc, char why
 	if (r)
 		return why_set(why, r, "%s: cannot make its switch: %s", dc->name, strerror(-r));
 	net_switch_set_ageing(eth->sw, dc->ageing_s);
+	net_shaper_set(&eth->shaper, dc->tx_mbps);
 	if (dc->uplink.type == NET_UPLINK_NONE)
 		return 0;
 	return net_uplink_create(eth->sw, &dc->uplink, dev->s->pool, &eth->uplink, why, WHY_MAX);
@@ -115,6 +118,7 @@ static void eth_device_info(struct device *dev, struct device_info *out)
 
 	out->mtu = dev->cfg.mtu;
 	out->speed_mbps = dev->cfg.speed_mbps;
+	out->tx_mbps = dev->cfg.tx_mbps;
 	out->queue_pairs = dev->cfg.queue_pairs;
 	out->uplink = &dev->cfg.uplink;
 	out->uplink_port = eth->uplink ? net_uplink_port(eth->uplink) : NULL;
@@ -163,8 +167,12 @@ int eth_set_vf_policy(struct eth_device *eth, unsigned vf, const struct net_poli
 	return 0;
 }
 
-int eth_set_policy(struct function *fn, const struct net_policy *policy)
+int eth_set_policy(struct function *fn, const struct net_policy *policy, char why[WHY_MAX])
 {
+	int r = eth_check_rates(fn, policy, why);
+
+	if (r)
+		return r;
 	if (fn->vf < 0)
 		return virtio_net_set_policy(eth_function(fn)->net, policy);
 	return eth_set_vf_policy(eth_device(fn->dev), fn->vf, policy);

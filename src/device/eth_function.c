@@ -56,6 +56,7 @@ int eth_function_create(struct function *fn, char why[WHY_MAX])
 		.packed = dc->packed,
 		.features_off = dc->features_off,
 		.admin_strict = dc->admin_strict,
+		.shaper = &eth_device(fn->dev)->shaper,
 	};
 	int r;
 

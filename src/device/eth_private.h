@@ -15,6 +15,7 @@ struct eth_device {
 	struct device dev;
 	struct net_switch *sw;
 	struct net_uplink *uplink;
+	struct net_shaper shaper; /* tx-rate */
 	/* Indexed by VF number. */
 	struct net_policy *policies;
 	unsigned *vf_pairs;
@@ -42,6 +43,12 @@ int eth_function_create(struct function *fn, char why[WHY_MAX]);
 void eth_function_destroy(struct function *fn);
 int eth_function_io_fds(struct function *fn, unsigned region, struct vfu_io_fd *fds, unsigned max);
 void eth_function_info(struct function *fn, struct function_info *out);
+
+/* eth_rates.c: -ERANGE when the minima of functions would add up to more than the device has. */
+int eth_check_rates(const struct function *fn, const struct net_policy *policy, char why[WHY_MAX]);
+int eth_check_reload_rates(const struct eth_device *eth, const struct config_device *dc,
+			   char why[WHY_MAX]);
+int eth_apply_reload_rates(struct eth_device *eth, const struct config_device *dc);
 
 /* eth_reload.c: see struct device_ops */
 const char *eth_frozen_change(const struct device *dev, const struct config_device *dc);

@@ -57,6 +57,7 @@ static int check_macs(const struct eth_device *eth, const struct config_device *
 int eth_check_reload(struct device *dev, const struct config_device *dc, char why[WHY_MAX])
 {
 	struct eth_device *eth = eth_device(dev);
+	int r;
 
 	for (unsigned i = 0; i < dc->n_vfs; i++) {
 		const struct config_vf *vf = &dc->vfs[i];
@@ -66,7 +67,8 @@ int eth_check_reload(struct device *dev, const struct config_device *dc, char wh
 				       "%s: queues of vf%u cannot change while it exists", dc->name,
 				       vf->index);
 	}
-	return check_macs(eth, dc, why);
+	r = eth_check_reload_rates(eth, dc, why);
+	return r ? r : check_macs(eth, dc, why);
 }
 
 /* VFs that the file does not name keep what they have: it may have been set live. */
@@ -77,6 +79,9 @@ int eth_apply_reload(struct device *dev, const struct config_device *dc, char wh
 
 	net_switch_set_ageing(eth->sw, dc->ageing_s);
 	dev->cfg.ageing_s = dc->ageing_s;
+	r = eth_apply_reload_rates(eth, dc);
+	if (r)
+		return why_set(why, r, "%s/pf: %s", dc->name, strerror(-r));
 	for (unsigned i = 0; i < dc->n_vfs; i++) {
 		const struct config_vf *vf = &dc->vfs[i];
 		struct net_policy policy = vf->policy;
