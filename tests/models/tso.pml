@@ -14,25 +14,25 @@ typedef buffer {
 };
 buffer sb[THREADS];
 
-inline STORE(t, a, v)
+inline STORE(t, a, put)
 {
 	atomic {
 		sb[t].cnt < DEPTH;
 		sb[t].adr[sb[t].cnt] = a;
-		sb[t].dat[sb[t].cnt] = v;
+		sb[t].dat[sb[t].cnt] = put;
 		sb[t].cnt++
 	}
 }
 
-inline LOAD(t, a, x)
+inline LOAD(t, a, got)
 {
 	d_step {
 		if
-		:: sb[t].cnt == 2 && sb[t].adr[1] == a -> x = sb[t].dat[1]
+		:: sb[t].cnt == 2 && sb[t].adr[1] == a -> got = sb[t].dat[1]
 		:: else ->
 			if
-			:: sb[t].cnt >= 1 && sb[t].adr[0] == a -> x = sb[t].dat[0]
-			:: else -> x = mem[a]
+			:: sb[t].cnt >= 1 && sb[t].adr[0] == a -> got = sb[t].dat[0]
+			:: else -> got = mem[a]
 			fi
 		fi
 	}
@@ -41,31 +41,31 @@ inline LOAD(t, a, x)
 #define FENCE(t) (sb[t].cnt == 0)
 
 /* A sequentially consistent store: xchg */
-inline STORE_FENCE(t, a, v)
+inline STORE_FENCE(t, a, put)
 {
-	atomic { FENCE(t); mem[a] = v }
+	atomic { FENCE(t); mem[a] = put }
 }
 
-/* x = *a, *a = v */
-inline XCHG(t, a, v, x)
+/* got = *a, *a = put */
+inline XCHG(t, a, put, got)
 {
-	atomic { FENCE(t); x = mem[a]; mem[a] = v }
+	atomic { FENCE(t); got = mem[a]; mem[a] = put }
 }
 
-/* x = *a, *a |= v */
-inline FETCH_OR(t, a, v, x)
+/* got = *a, *a |= put */
+inline FETCH_OR(t, a, put, got)
 {
-	atomic { FENCE(t); x = mem[a]; mem[a] = mem[a] | v }
+	atomic { FENCE(t); got = mem[a]; mem[a] = mem[a] | put }
 }
 
-/* ok = (*a == old); then *a = v */
-inline CAS(t, a, old, v, ok)
+/* ok = (*a == old); then *a = put */
+inline CAS(t, a, old, put, ok)
 {
 	atomic {
 		FENCE(t);
 		ok = (mem[a] == old);
 		if
-		:: ok -> mem[a] = v
+		:: ok -> mem[a] = put
 		:: else
 		fi
 	}

@@ -216,6 +216,7 @@ inline next_in_state(p, st)
 	od
 }
 
+/* the end of retire() */
 inline end_current(p, idle)
 {
 	d_step {
@@ -253,8 +254,9 @@ inline begin_pending(p, idle, x, i)
 	}
 }
 
-/* poll_active(), or retire_quiet() when the clock says so, which may be at any time */
-inline poll_active(p, idle, x, i)
+/* flow_turn(), worker_serve(), or retire_quiet() when the clock says so, which may be at any time;
+ * whose turn it is does not matter here */
+inline serve(p, idle, x, i)
 {
 	do
 	:: atomic {
@@ -376,7 +378,7 @@ proctype worker()
 	   fi;
 	   take_kicks(x, p, i);
 	   begin_pending(p, idle, x, i);
-	   poll_active(p, idle, x, i);
+	   serve(p, idle, x, i);
 #ifdef FD
 	   if
 	   :: d_step { FD_READY -> wakefd = 0; TAKE_FDS }; handle_events(p, x) /* look_around() */
