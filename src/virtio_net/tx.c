@@ -44,7 +44,9 @@ static inline void add_frame(struct tx_burst *b, const struct net_frame *f)
 static void collect_singles(struct vnet_txq *q, struct vnet_scratch *s, struct tx_burst *b)
 {
 	uint32_t hdr_len = atomic_load_explicit(&q->net->hdr_len, memory_order_relaxed);
-	unsigned got = vq_pop_singles(q->vq, s->tx_singles, NET_BURST, false);
+	/* no more than the budget can be for: what is left over would be taken again */
+	unsigned want = MIN(b->budget / (ETH_ZLEN + POLLER_COST_FRAME) + 1, (unsigned)NET_BURST);
+	unsigned got = vq_pop_singles(q->vq, s->tx_singles, want, false);
 
 	for (unsigned i = 0; i < got; i++) {
 		struct net_frame *f = &s->frames[b->frames];
@@ -94,7 +96,7 @@ static void collect_chains(struct vnet_txq *q, struct vnet_scratch *s, struct tx
 static void collect(struct vnet_txq *q, struct vnet_scratch *s, struct tx_burst *b)
 {
 	collect_singles(q, s, b);
-	if (b->singles < NET_BURST)
+	if (goes_on(b))
 		collect_chains(q, s, b);
 }
 

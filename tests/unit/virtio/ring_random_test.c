@@ -21,7 +21,7 @@ struct run {
 	struct model slots[INFLIGHT];
 	unsigned order[INFLIGHT], n_popped; /* slots popped and not pushed */
 	unsigned queue[INFLIGHT], q_len;    /* slots added and not popped, in order */
-	uint64_t done;
+	uint64_t done, singles;
 	unsigned seed;
 };
 
@@ -103,6 +103,41 @@ static void pop_one(struct run *r)
 	memmove(r->queue, r->queue + 1, --r->q_len * sizeof(r->queue[0]));
 }
 
+/* Some chains of one buffer at once: each must be the next that was added, and of the kind asked
+ * for. They are given back, or used at once in the same order. */
+static void pop_singles(struct run *r)
+{
+	bool writable = rnd(r, 2), back = !rnd(r, 4);
+	struct vq_single s[8];
+	unsigned n = vq_pop_singles(r->e.vq, s, 1 + rnd(r, 8), writable);
+
+	assert_true(n <= r->q_len);
+	for (unsigned i = 0; i < n; i++) {
+		struct model *m = &r->slots[r->queue[i]];
+
+		assert_int_equal(writable ? m->out_len : m->in_len, 0);
+		assert_int_equal(s[i].len, writable ? m->in_len : m->out_len);
+		if (!writable)
+			assert_memory_equal(s[i].ptr, m->out, m->out_len);
+		if (back)
+			continue;
+		m->written = writable ? rnd(r, s[i].len + 1) : 0;
+		for (unsigned k = 0; k < m->written; k++)
+			((uint8_t *)s[i].ptr)[k] = m->in[k] = (uint8_t)rnd(r, 256);
+		s[i].len = m->written;
+	}
+	if (back) {
+		vq_unpop(r->e.vq, n, n);
+		return;
+	}
+	vq_push_singles(r->e.vq, s, n, writable);
+	r->q_len -= n;
+	memmove(r->queue, r->queue + n, r->q_len * sizeof(r->queue[0]));
+	r->singles += n;
+	if (!rnd(r, 3))
+		vq_publish(r->e.vq);
+}
+
 static void push_one(struct run *r)
 {
 	struct model *m;
@@ -148,7 +183,7 @@ static void play(struct mode m, uint16_t size, unsigned seed, unsigned steps)
 	r->seed = seed;
 	env_open(&r->e, m, size);
 	for (unsigned i = 0; i < steps; i++) {
-		switch (rnd(r, 4)) {
+		switch (rnd(r, 5)) {
 		case 0:
 			add_one(r);
 			break;
@@ -157,6 +192,9 @@ static void play(struct mode m, uint16_t size, unsigned seed, unsigned steps)
 			break;
 		case 2:
 			push_one(r);
+			break;
+		case 3:
+			pop_singles(r);
 			break;
 		default:
 			take_one(r);
@@ -172,6 +210,10 @@ static void play(struct mode m, uint16_t size, unsigned seed, unsigned steps)
 	}
 	assert_int_equal(gvq_free(&r->e.drv), size);
 	assert_true(r->done > steps / 20);
+	if (m.remote)
+		assert_int_equal(r->singles, 0);
+	else
+		assert_true(r->singles > steps / 1000);
 	env_close(&r->e);
 	free(r);
 }
