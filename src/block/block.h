@@ -101,6 +101,9 @@ int block_channel_get(struct worker *w, struct block_channel **out);
 /* The last one takes it away; no request may be under way through it by then. Control. */
 void block_channel_put(struct block_channel *ch);
 unsigned block_channel_number(const struct block_channel *ch);
+/* The worker stays awake for completions that are due soon: who waits for one may as well look for
+ * more work meanwhile. On the channel's worker. */
+bool block_channel_watches(const struct block_channel *ch);
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_WRITE_ZEROES, BLOCK_DISCARD };
 enum block_flags {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "block/block.h"
+#include "block/watch.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -128,7 +129,8 @@ struct block_channel {
 	bool enabled;  /* the ring belongs to the worker's thread */
 	bool has_files, has_buffers;
 	unsigned inflight; /* entries whose completion has not been seen */
-	uint64_t spin_until_ns;
+	bool watching;	   /* the worker stays awake for completions */
+	struct block_watch watch;
 	uint64_t bounce_bytes;
 	struct io_uring ring;
 	struct request_list finished; /* done() is due */

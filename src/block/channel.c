@@ -285,6 +285,11 @@ unsigned block_channel_number(const struct block_channel *ch)
 	return ch->number;
 }
 
+bool block_channel_watches(const struct block_channel *ch)
+{
+	return ch->watching;
+}
+
 void ring_forget_file(_Atomic uint8_t *slots)
 {
 	struct block_channel *ch;

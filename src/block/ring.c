@@ -18,9 +18,6 @@
 #include "util/barrier.h"
 #include "util/clock.h"
 
-/* While the kernel works on requests, a worker that has nothing else stays awake so long for
- * them: a sleep and a wake-up would add to the latency of a fast disk what it takes itself. */
-#define SPIN_NS	   (100 * NS_PER_US)
 #define REAP_BURST 128
 /* Threads of the kernel for what it cannot do without blocking: enough that a few hanging ones
  * leave some. */
@@ -41,7 +38,9 @@ void ring_open(struct block_channel *ch)
 
 	ch->awake = ch->has_ring = ch->enabled = ch->has_files = ch->has_buffers = false;
 	ch->inflight = 0;
-	ch->bounce_bytes = ch->spin_until_ns = 0;
+	ch->bounce_bytes = 0;
+	ch->watching = false;
+	ch->watch = (struct block_watch){0};
 	ch->finished = ch->waiting = (struct request_list){0};
 	ch->n_memory = 0;
 	ch->files_used = 0;
@@ -147,20 +146,16 @@ static unsigned enter(struct block_channel *ch)
 
 unsigned ring_poll(struct block_channel *ch)
 {
-	uint64_t now;
-	unsigned n;
+	unsigned n, done;
 
 	if (unlikely(!ch->enabled) && !enable(ch))
 		return 0;
 	if (!ch->inflight)
 		return 0;
-	n = enter(ch) + reap(ch);
-	now = clock_now_ns();
-	if (n)
-		ch->spin_until_ns = now + SPIN_NS;
-	else if (ch->inflight && now < ch->spin_until_ns)
-		n = 1;
-	return n;
+	n = enter(ch);
+	done = reap(ch);
+	ch->watching = block_watch_on(&ch->watch, done, ch->inflight, clock_now_ns());
+	return n + done ? n + done : ch->watching;
 }
 
 /*

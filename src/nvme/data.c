@@ -120,6 +120,7 @@ static __attribute__((noinline)) void under_way(struct nvme_group *g, struct nvm
 	if (!io->counted) {
 		nvme_io_wait_over(g, io);
 		io->counted = true;
+		nvme_turn_cost(g, io);
 		nvme_stats_inflight(&g->ctrl->stats, g->slot, 1);
 		nvme_stats_inflight(&io->ns->stats, g->slot, 1);
 	}

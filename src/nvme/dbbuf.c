@@ -56,6 +56,12 @@ void nvme_dbbuf_publish(struct nvme_group *g, struct nvme_doorbell *d, uint32_t 
 		write_event(g, d, event);
 }
 
+/* Just behind the host: it rings again after a lap at most. */
+void nvme_dbbuf_hush(struct nvme_group *g, struct nvme_doorbell *d)
+{
+	write_event(g, d, d->value ? d->value - 1 : d->size - 1u);
+}
+
 /* A value that differs from the last good one. */
 uint32_t nvme_dbbuf_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v)
 {
@@ -66,7 +72,7 @@ uint32_t nvme_dbbuf_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t
 	}
 	d->value = v;
 	if (nvme_ring_distance(d->event, v, d->size) > d->size / 2u)
-		write_event(g, d, v ? v - 1 : d->size - 1u);
+		nvme_dbbuf_hush(g, d);
 	return v;
 }
 

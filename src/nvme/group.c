@@ -61,6 +61,7 @@ bool nvme_group_begin(struct nvme_group *g)
 	g->now_ns = 0;
 	g->credit = NVME_TURN_CREDIT;
 	g->turn_over = false;
+	g->cost = 0;
 	g->table = NULL;
 	g->able = false;
 	g->mem.view = NULL;
@@ -149,14 +150,14 @@ static bool fetch_one(struct nvme_group *g, struct nvme_sq *sq)
 
 static unsigned fetch(struct nvme_group *g, struct nvme_sq *sq)
 {
-	unsigned n = 0, avail;
+	unsigned n = 0, avail, most = poller_budget(&g->poller);
 
 	if (unlikely(sq->deleting))
 		return 0;
 	avail = nvme_ring_distance(sq->head, nvme_doorbell_read(g, &sq->tail), sq->size);
 	avail = MIN(avail, (unsigned)NVME_BURST);
 	/* budget() anew each time: completing in between gives and takes */
-	while (n < avail && !nvme_turn_over(g) && budget(g) && fetch_one(g, sq))
+	while (n < avail && g->cost < most && !nvme_turn_over(g) && budget(g) && fetch_one(g, sq))
 		n++;
 	if (unlikely(sq->fused_first))
 		nvme_fused_ring_empty(g, sq);
@@ -330,6 +331,23 @@ static bool wants_timer(const struct nvme_group *g)
 
 /* ---- the turn ---- */
 
+/*
+ * Awake again, perhaps by a backend: before the host sees completions and goes on, so that it need
+ * not ring for what is looked at anyway.
+ */
+static __attribute__((noinline)) void wake_up(struct nvme_group *g)
+{
+	g->woken = false;
+	if (!g->dbbuf)
+		return;
+	for (struct nvme_sq *sq = g->sqs; sq; sq = sq->next) {
+		if (sq->qid && sq->tail.synced)
+			nvme_dbbuf_hush(g, &sq->tail);
+	}
+	if (g->cq.qid && g->cq.ack.synced)
+		nvme_dbbuf_hush(g, &g->cq.ack);
+}
+
 static void end_turn(struct nvme_group *g)
 {
 	nvme_samples_flush(g);
@@ -395,6 +413,8 @@ static unsigned group_poll(struct poller *p)
 	}
 	able = nvme_group_begin(g);
 	g->turn++;
+	if (unlikely(g->woken) && able)
+		wake_up(g);
 	if (unlikely(atomic_load_explicit(&g->ops, memory_order_relaxed)) && nvme_group_run_ops(g))
 		n++;
 	if (unlikely(!able)) {
@@ -416,6 +436,9 @@ static unsigned group_poll(struct poller *p)
 	end_turn(g);
 	if (unlikely(wants_timer(g)))
 		set_timer(g);
+	n += g->cost;
+	if (!n && atomic_load_explicit(&g->at_backend, memory_order_relaxed))
+		n = block_channel_watches(g->channel);
 	return unlikely(g->turn_over) ? n + 1 : n;
 }
 
@@ -461,4 +484,10 @@ static bool group_arm(struct poller *p)
 	return has_work(g);
 }
 
-const struct poller_ops nvme_group_poller_ops = {.poll = group_poll, .arm = group_arm};
+static void group_disarm(struct poller *p)
+{
+	container_of(p, struct nvme_group, poller)->woken = true;
+}
+
+const struct poller_ops nvme_group_poller_ops = {
+	.poll = group_poll, .arm = group_arm, .disarm = group_disarm};

@@ -71,6 +71,7 @@ uint32_t nvme_dbbuf_read(struct nvme_group *g, struct nvme_doorbell *d) __attrib
 uint32_t nvme_dbbuf_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v);
 void nvme_dbbuf_begin(struct nvme_group *g, struct nvme_doorbell *d); /* shadow doorbells came */
 void nvme_dbbuf_publish(struct nvme_group *g, struct nvme_doorbell *d, uint32_t event);
+void nvme_dbbuf_hush(struct nvme_group *g, struct nvme_doorbell *d); /* the queue is polled */
 void nvme_doorbell_bad(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v);
 
 /* ---- queues ---- */
@@ -230,6 +231,7 @@ struct nvme_group {
 	bool failed; /* rings lost */
 	bool able;   /* there is memory to work in, in this turn */
 	bool dbbuf;
+	bool woken;   /* was idle; the host has not been told yet that it is looked at again */
 	bool clocked; /* the poller's timer is set */
 	bool busy;    /* has begun to be so, and counts in the controller's busy time */
 	struct nvme_cq cq;
@@ -241,6 +243,7 @@ struct nvme_group {
 	uint64_t now_ns; /* of this turn; 0: not read yet */
 	int64_t credit;	 /* of this turn, in bytes copied, before its time is looked at */
 	bool turn_over;	 /* nothing more is begun in it */
+	unsigned cost;	 /* of the commands that it finished, or gave to a backend (worker.h) */
 	uint64_t retry_at_ns;
 	unsigned retries;    /* rounds of them since there were none */
 	uint64_t generation; /* of the view that pointers were made with */
@@ -291,6 +294,12 @@ static inline uint64_t nvme_group_now(struct nvme_group *g)
 static inline void nvme_turn_charge(struct nvme_group *g, uint64_t bytes)
 {
 	g->credit -= (int64_t)MIN(bytes, (uint64_t)NVME_TURN_CREDIT);
+}
+
+/* Once for each command. */
+static inline void nvme_turn_cost(struct nvme_group *g, const struct nvme_io *io)
+{
+	g->cost += io->len + POLLER_COST_COMMAND;
 }
 
 bool nvme_turn_over_slow(struct nvme_group *g);

@@ -165,6 +165,8 @@ void nvme_io_complete(struct nvme_group *g, struct nvme_io *io, uint16_t status)
 	}
 	if (unlikely(status))
 		log_failure(g, io, status);
+	if (likely(!io->counted))
+		nvme_turn_cost(g, io);
 	if (likely(io->sq->qid))
 		count(g, io, status);
 	nvme_io_release(g, io);

@@ -221,6 +221,11 @@ void block_channel_unfix(struct block_channel *ch, uint64_t id)
 	model.fixed--;
 }
 
+bool block_channel_watches(const struct block_channel *ch)
+{
+	return false;
+}
+
 unsigned block_channel_number(const struct block_channel *ch)
 {
 	return (unsigned)(ch - channels);

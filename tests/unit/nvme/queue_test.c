@@ -138,6 +138,39 @@ static void test_dbbuf_activation(void **state)
 	model_down();
 }
 
+/* A backend's answer wakes a group that waits for doorbells: the host, who submits again at once,
+ * finds that it need not ring. */
+static void test_dbbuf_hushed_first(void **state)
+{
+	struct nvme_sqe sqe = read_one(1);
+	struct nvme_cqe cqe;
+	uint32_t *event, seen;
+	uint64_t until;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	event = guest(EVENTIDX_AT);
+	model_dbbuf();
+	model.backend[0].mode = BACKEND_HOLD;
+	for (unsigned i = 0; i < 4; i++)
+		host_put(1, &sqe);
+	host_ring(1);
+	wait_for(__atomic_load_n(&event[2], __ATOMIC_ACQUIRE) == 4); /* asleep */
+	worker_set_quiet_spell_ns(NS_PER_S);
+	atomic_store(&model.backend[0].release, true);
+	until = clock_now_ns() + 2 * NS_PER_S;
+	while (!host_take(1, &cqe))
+		assert_true(clock_now_ns() < until);
+	seen = __atomic_load_n(&event[2], __ATOMIC_ACQUIRE);
+	assert_int_equal(seen, 3);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(host_wait(1, &cqe), 0);
+	worker_set_quiet_spell_ns(50 * NS_PER_US);
+	/* it is told again when it sleeps again */
+	assert_int_equal(host_exec(1, &sqe), 0);
+	wait_for(__atomic_load_n(&event[2], __ATOMIC_ACQUIRE) == 5);
+	model_down();
+}
+
 static void test_dbbuf_nonsense(void **state)
 {
 	struct nvme_sqe sqe = read_one(1);
@@ -969,6 +1002,7 @@ int main(void)
 		cmocka_unit_test(test_laps_dbbuf_async),
 		cmocka_unit_test(test_laps_dbbuf_remote),
 		cmocka_unit_test(test_dbbuf_activation),
+		cmocka_unit_test(test_dbbuf_hushed_first),
 		cmocka_unit_test(test_dbbuf_nonsense),
 		cmocka_unit_test(test_bad_doorbells),
 		cmocka_unit_test(test_full_cq),
