@@ -57,6 +57,7 @@ struct tap {
 	bool uso;
 	char name[IFNAMSIZ];
 	struct log_limit read_limit;
+	struct poller_share share; /* of its queues */
 	struct tap_queue *queues[TAP_QUEUES_MAX];
 };
 
@@ -366,7 +367,11 @@ static int add_queue(struct net_uplink *up, struct tap *tap, unsigned i, bool ex
 	q->fd = -1;
 	q->tap = tap;
 	q->poller.ops = &tap_poller_ops;
-	q->poller.name = "tap";
+	q->poller.name = tap->name;
+	q->poller.share = &tap->share;
+	q->poller.kind = "tap";
+	q->poller.number = (uint16_t)i;
+	q->poller.movable = true;
 	q->rest = malloc((size_t)NET_BURST * NET_FRAME_MAX);
 	tap->queues[i] = q;
 	if (!q->rest)

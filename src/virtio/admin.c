@@ -266,6 +266,8 @@ int admin_start(struct virtio_device *vd, struct virtqueue *vq)
 		return -ENOMEM;
 	a->vq = vq;
 	atomic_store(&a->state, ADMIN_IDLE);
+	a->poller.kind = "admin";
+	a->poller.movable = true;
 	worker_add(w, &a->poller);
 	/* a client may ask for the doorbell's eventfd later */
 	fd = virtio_device_doorbell_fd(vd, vd->desc.num_queues);

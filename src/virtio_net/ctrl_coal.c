@@ -33,6 +33,9 @@ static bool need_timer(struct virtio_net *net, uint32_t usecs)
 		return false;
 	net->coal_poller.ops = &vnet_rx_coal_poller;
 	net->coal_poller.name = net->name;
+	net->coal_poller.kind = "irq";
+	net->coal_poller.share = &net->share;
+	net->coal_poller.movable = true;
 	worker_add(w, &net->coal_poller);
 	net->coal_running = true;
 	return true;

@@ -34,6 +34,9 @@ static enum role queue_role(const struct virtio_net *net, unsigned index)
 static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 		      const struct poller_ops *ops)
 {
+	static const char *const kinds[] = {
+		[ROLE_RX] = "rx", [ROLE_TX] = "tx", [ROLE_CTRL] = "ctrl"};
+	enum role role = queue_role(net, index);
 	struct worker *w = virtio_device_worker(net->vd);
 	int fd = net->doorbells ? virtio_device_doorbell_fd(net->vd, index) : -1, err = 0;
 
@@ -42,6 +45,11 @@ static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 	/* Nothing else of it is touched: somebody may be kicking it in vain just now. */
 	p->ops = ops;
 	p->name = net->name;
+	p->kind = kinds[role];
+	p->number = role == ROLE_CTRL ? 0 : (uint16_t)(index / 2);
+	p->share = &net->share;
+	p->policy = net->cfg.poll;
+	p->movable = true;
 	worker_add(w, p);
 	if (fd >= 0)
 		err = poller_watch_fd(p, fd);
@@ -541,6 +549,17 @@ static struct poller *running_poller(struct virtio_net *net, unsigned index)
 		return net->ctrl->vq ? &net->ctrl->poller : NULL;
 	default:
 		return NULL;
+	}
+}
+
+void virtio_net_set_poll(struct virtio_net *net, enum poller_policy policy)
+{
+	net->cfg.poll = policy;
+	for (unsigned i = 0; i < 2 * net->cfg.queue_pairs + 1; i++) {
+		struct poller *p = running_poller(net, i);
+
+		if (p)
+			poller_set_policy(p, policy);
 	}
 }
 

@@ -36,6 +36,7 @@ struct virtio_net_config {
 	uint32_t speed_mbps;	   /* shown to the driver; 0xffffffff: unknown */
 	bool packed;		   /* offer VIRTIO_F_RING_PACKED */
 	uint64_t features_off;	   /* feature bits not to offer (tests, bug hunting) */
+	enum poller_policy poll;   /* of its queues */
 	struct net_policy policy;  /* of its port, MAC included */
 	struct net_shaper *shaper; /* of its device, outlives it; NULL: none */
 	struct pci_function *pf;   /* NULL: this is a PF */
@@ -53,6 +54,9 @@ int virtio_net_create(struct net_switch *sw, struct worker_pool *pool,
 		      const struct virtio_net_config *cfg, struct virtio_net **out);
 /* The function must be detached. */
 void virtio_net_destroy(struct virtio_net *net);
+
+/* When the workers of its queues stop asking for work; live. */
+void virtio_net_set_poll(struct virtio_net *net, enum poller_policy policy);
 
 struct pci_function *virtio_net_function(struct virtio_net *net);
 struct net_port *virtio_net_port(struct virtio_net *net);

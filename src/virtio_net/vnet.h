@@ -202,6 +202,7 @@ struct virtio_net {
 	struct vnet_ctrl *ctrl;
 	_Atomic uint32_t *flows;   /* of automatic steering; NULL with one pair */
 	struct poller coal_poller; /* pays interrupts owed by receive queues */
+	struct poller_share share; /* of all its queues */
 	bool coal_running;
 	bool doorbells;	  /* the client asked for eventfds */
 	bool mac_changed; /* by the driver; not yet taken back */

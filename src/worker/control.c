@@ -211,6 +211,21 @@ static void detach(struct worker *w, struct poller *p)
 	atomic_store(&p->kicked, 0);
 }
 
+void poller_set_policy(struct poller *p, enum poller_policy policy)
+{
+	struct worker *w = p->worker;
+
+	if (!w) {
+		p->policy = policy;
+		return;
+	}
+	control_lock(w);
+	p->policy = policy;
+	control_unlock(w);
+	/* Who shall never idle has to leave that state; a kick in vain does no harm. */
+	poller_kick(p);
+}
+
 static void unwatch(struct worker *w, struct watch *watch)
 {
 	epoll_ctl(w->epfd, EPOLL_CTL_DEL, watch->fd, NULL);

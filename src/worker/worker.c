@@ -13,12 +13,10 @@
 #include "util/clock.h"
 
 #define FD_CHECK_NS    (20 * NS_PER_US)
-#define QUIET_SPELL_NS (50 * NS_PER_US)
 #define EVENTS_MAX     64
 #define TIMER_SLACK_NS 1000
 #define BUDGET_LAST    (16 << 10) /* of the look after arm(): whoever has more is not idle */
 
-static _Atomic uint64_t quiet_spell_ns = QUIET_SPELL_NS;
 _Thread_local struct worker *worker_self;
 
 static void stat_add(_Atomic uint64_t *stat, uint64_t n)
@@ -133,7 +131,7 @@ static bool try_idle(struct worker *w, struct poller *p)
 	 * that; else it stays as it is. */
 	if (atomic_fetch_or(&p->kicked, POLLER_QUEUED) != POLLER_ATTACHED)
 		return true;
-	p->idle_since_ns = 0;
+	p->idle_since_ns = 0; /* another spell, for what arm() saw and poll() did not */
 	call_disarm(p);
 	return false;
 }
@@ -179,11 +177,11 @@ static void begin_pending(struct worker *w)
 		is_new = p->state == POLLER_NEW;
 		list_del(&w->pending, p);
 		set_active(w, p);
-		p->idle_since_ns = 0;
-		if (is_new) {
+		if (is_new && p->policy != POLLER_ALWAYS) {
 			retire(w, p);
 			continue;
 		}
+		quiet_woken(w, p);
 		w->current = p;
 		call_disarm(p);
 		w->current = NULL;
@@ -197,19 +195,22 @@ unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget)
 	w->current = p;
 	n = call_poll(w, p, budget);
 	w->current = NULL;
-	if (n) {
-		p->idle_since_ns = 0;
+	if (likely(n)) {
+		if (unlikely(p->idle_since_ns))
+			quiet_ends(w, p);
 		w->found_work = true;
-	} else if (!p->idle_since_ns) {
-		p->idle_since_ns = IDLE_NOW;
+		return n;
 	}
-	return n;
+	if (!p->idle_since_ns)
+		p->idle_since_ns = IDLE_NOW;
+	if (unlikely(p->policy == POLLER_NEVER))
+		retire(w, p);
+	return 0;
 }
 
 /* Sends to sleep who had no work for a quiet spell. */
 static void retire_quiet(struct worker *w)
 {
-	uint64_t spell = atomic_load_explicit(&quiet_spell_ns, memory_order_relaxed);
 	struct poller *p, *next;
 
 	for (p = w->active.head; p; p = next) {
@@ -218,7 +219,7 @@ static void retire_quiet(struct worker *w)
 			continue;
 		if (p->idle_since_ns == IDLE_NOW)
 			p->idle_since_ns = w->now_ns;
-		else if (w->now_ns - p->idle_since_ns >= spell)
+		else if (quiet_over(w, p))
 			next = retire(w, p);
 	}
 }
@@ -454,9 +455,4 @@ bool worker_leaving(void)
 	struct worker *w = worker_self;
 
 	return w && w->current && atomic_load(&w->leaving) == w->current;
-}
-
-void worker_set_quiet_spell_ns(uint64_t ns)
-{
-	atomic_store_explicit(&quiet_spell_ns, ns, memory_order_relaxed);
 }

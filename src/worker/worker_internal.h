@@ -155,6 +155,11 @@ void flow_activate(struct worker *w, struct poller *p);
 void flow_deactivate(struct worker *w, struct poller *p);
 void flow_turn(struct worker *w);
 
+/* quiet.c, under the lock. */
+void quiet_ends(const struct worker *w, struct poller *p);
+void quiet_woken(const struct worker *w, struct poller *p);
+bool quiet_over(const struct worker *w, const struct poller *p);
+
 /* worker.c, under the lock: calls poll() with a budget, and sees to what follows from the result,
  * which is returned. */
 unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget);
