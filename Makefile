@@ -17,8 +17,8 @@ RELEASE_ARGS = -Dbuildtype=release -Dtests=false
 BENCH_ARGS ?=
 TSAN_ARGS = -Db_sanitize=thread -Db_lundef=false -Dbench=false
 
-.PHONY: all setup build vm test unit proto vmtest layers demo shell bench fuzz asan tsan test-asan \
-	clang format format-check lint install clean distclean help
+.PHONY: all setup build vm test unit proto vmtest layers demo shell bench bench-scale fuzz asan tsan \
+	test-asan clang format format-check lint install clean distclean help
 
 all: build
 
@@ -65,6 +65,13 @@ bench: setup ## benchmarks: figures with their conditions and spread; BENCH_ARGS
 	$(call configure,build-bench,$(RELEASE_ARGS))
 	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd bench/softiov-bench
 	@build-bench/bench/softiov-bench --json build-bench/bench/softiov-bench.json $(BENCH_ARGS)
+
+bench-scale: setup ## benchmark from 1 to 255 VFs; draws docs/scale.svg
+	@command -v gnuplot >/dev/null || { echo "make bench-scale: there is no gnuplot: install gnuplot-nox" >&2; exit 1; }
+	$(call configure,build-bench,$(RELEASE_ARGS))
+	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd bench/softiov-bench
+	@build-bench/bench/softiov-bench --scale --json build-bench/bench/scale.json $(BENCH_ARGS)
+	@gnuplot -e "data='build-bench/bench/scale.dat'; out='docs/scale.svg'" bench/scale.gp
 
 fuzz: ## build the fuzzers with clang and run each for FUZZ_SECONDS (30)
 	@tools/setup build fuzz

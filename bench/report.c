@@ -59,9 +59,9 @@ static const struct {
 	[M_FIRST] = {"first-frame-ms", "connect to first frame ms"},
 	[M_IDLE] = {"idle-percent-of-core", "idle, % of a core"},
 	[M_FEW_MPPS] = {"few-mpps", "two send: Mpps"},
-	[M_FEW_CPU] = {"few-worker-ns-per-frame", "workers' ns/frame"},
+	[M_FEW_CPU] = {"few-worker-ns-per-frame", "two send: workers' ns/frame"},
 	[M_ALL_MPPS] = {"all-mpps", "all send: Mpps"},
-	[M_ALL_CPU] = {"all-worker-ns-per-frame", "workers' ns/frame "},
+	[M_ALL_CPU] = {"all-worker-ns-per-frame", "all send: workers' ns/frame"},
 };
 
 static const struct group {
@@ -104,7 +104,7 @@ static const struct group {
 	 "64-byte frames. `own`: the daemon's anonymous memory, before anything is attached; RSS and "
 	 "PSS have the guests' memory in them, as far as the daemon touched it.", 6,
 	 {M_START, M_OWN, M_ATTACHED, M_RSS, M_PSS, M_FIRST, M_IDLE, M_FEW_MPPS, M_FEW_CPU,
-	  M_ALL_MPPS, M_ALL_CPU, END}},
+	  M_ALL_MPPS, M_ALL_CPU, M_STARVED, END}},
 };
 /* clang-format on */
 #define NUM_GROUPS (sizeof(groups) / sizeof(groups[0]))

@@ -68,6 +68,18 @@ static int first_frame(const struct daemon_run *d, const struct bench_case *c, s
 	return 0;
 }
 
+/* % of looks, in all that was played so far. */
+static double starved(const struct town *t)
+{
+	uint64_t looks = 0, hits = 0;
+
+	for (unsigned i = 0; i < t->vfs; i++) {
+		looks += t->flows[i].looks;
+		hits += t->flows[i].starved;
+	}
+	return 100.0 * (double)hits / (double)looks;
+}
+
 static uint64_t got(const struct town *t, unsigned n)
 {
 	uint64_t frames = 0;
@@ -178,6 +190,7 @@ static int measure(const struct bench *b, const struct daemon_run *d, const stru
 			      &r->value[M_ALL_CPU][run]);
 	if (err)
 		return err;
+	r->value[M_STARVED][run] = starved(t);
 	r->value[M_IDLE][run] = idle_percent(d);
 	r->value[M_ATTACHED][run] = ((double)daemon_rollup_kib(d, "Pss_Anon") - own) / c->vfs;
 	r->value[M_RSS][run] = (double)daemon_rollup_kib(d, "Rss") / c->vfs;
