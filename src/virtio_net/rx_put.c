@@ -165,6 +165,38 @@ static unsigned take_buffers(struct rx_burst *b, uint32_t total)
 	return 0;
 }
 
+/*
+ * The same for a driver that takes a frame in several buffers, as long as each is one descriptor:
+ * into s->rx_singles. How many it takes is guessed from the last one. 0: not this way.
+ */
+static unsigned take_singles(struct rx_burst *b, uint32_t total)
+{
+	struct vq_single *s = b->s->rx_singles;
+	struct vnet_rxq *q = b->q;
+	unsigned n = 0, got;
+	uint64_t room = 0;
+
+	do {
+		uint64_t want = q->buf_len ? (total - room + q->buf_len - 1) / q->buf_len : 1;
+
+		want = MIN(want, (uint64_t)(VNET_SINGLES_MAX - n));
+		got = vq_pop_singles(q->vq, s + n, (unsigned)want, true);
+		for (unsigned i = 0; i < got; i++)
+			room += s[n + i].len;
+		n += got;
+		if (n)
+			q->buf_len = s[n - 1].len;
+	} while (got && room < total);
+	if (unlikely(room < total || s[0].len < b->hdr_len)) {
+		vq_unpop(q->vq, n, n);
+		return 0;
+	}
+	for (got = n; room - s[n - 1].len >= total; n--)
+		room -= s[n - 1].len;
+	vq_unpop(q->vq, got - n, got - n);
+	return n;
+}
+
 /* One of the two sizes, without a call. */
 static inline void copy_header(void *dst, const struct virtio_net_hdr_v1_hash *hdr, uint32_t len)
 {
@@ -172,6 +204,24 @@ static inline void copy_header(void *dst, const struct virtio_net_hdr_v1_hash *h
 		memcpy(dst, &hdr->hdr, sizeof(hdr->hdr));
 	else
 		memcpy(dst, hdr, sizeof(*hdr));
+}
+
+/* Writes a frame into the buffers that take_singles() took. */
+static void put_merged(struct rx_burst *b, const struct net_frame *f, uint32_t total, unsigned n)
+{
+	struct vq_single *s = b->s->rx_singles;
+	struct virtio_net_hdr_v1_hash hdr;
+	struct rx_source src = {.ptr = (uint8_t *)&hdr, .left = b->hdr_len, .next = -1, .f = f};
+
+	make_header(b, f, (uint16_t)n, &hdr);
+	for (unsigned i = 0; i < n; i++) {
+		s[i].len = MIN(s[i].len, total);
+		source_read(&src, s[i].ptr, s[i].len);
+		total -= s[i].len;
+	}
+	vq_push_singles(b->q->vq, s, n, true);
+	b->put++;
+	b->bytes += f->len;
 }
 
 /* Writes a frame as it is. */
@@ -198,6 +248,11 @@ static void put(struct rx_burst *b, const struct net_frame *f)
 			b->too_big++;
 			return;
 		}
+	}
+	n = b->mergeable ? take_singles(b, total) : 0;
+	if (likely(n)) {
+		put_merged(b, f, total, n);
+		return;
 	}
 	n = take_buffers(b, total);
 	if (!n)

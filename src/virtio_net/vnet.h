@@ -36,6 +36,7 @@
 #define VNET_FLOWS	    1024 /* entries of the flow table of automatic steering */
 #define VNET_FIFO_SIZE	    (512u << 10) /* bytes waiting for one remote receive queue */
 #define VNET_CHAINS_MAX	    1024	 /* buffers that one frame may take */
+#define VNET_SINGLES_MAX    64		 /* of these, such that are taken by bursts */
 
 #define VNET_HASH_TYPES                                                                            \
 	(VIRTIO_NET_RSS_HASH_TYPE_IPv4 | VIRTIO_NET_RSS_HASH_TYPE_TCPv4 |                          \
@@ -103,6 +104,7 @@ struct vnet_rxq {
 	bool pending; /* pushed, not yet published */
 	bool broken;
 	uint32_t unsignalled; /* frames since the last publication */
+	uint32_t buf_len;     /* of the last buffer that was taken for part of a frame */
 	struct virtqueue *vq; /* NULL: not running */
 	struct virtio_net *net;
 	struct vnet_fifo *fifo; /* of a remote queue */
@@ -236,7 +238,7 @@ struct vnet_scratch {
 	struct net_frame frames[NET_BURST];
 	struct vq_buf rx_bufs[2 * VQ_BUFS_MAX];
 	struct vq_chain rx_chains[VNET_CHAINS_MAX];
-	struct vq_single rx_singles[NET_BURST];
+	struct vq_single rx_singles[VNET_SINGLES_MAX];
 	uint8_t flat[NET_FRAME_MAX]; /* a transmitted frame of too many pieces */
 };
 struct vnet_scratch *vnet_scratch(void);
