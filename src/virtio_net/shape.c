@@ -20,12 +20,12 @@ static void count(struct vnet_txq *q, uint64_t now_ns, bool held)
 	}
 }
 
-/* An interrupt that the queue owes may come first. */
-static void set_timer(struct vnet_txq *q, uint64_t due_ns)
+/* When the queue is to be polled again: an interrupt that it owes may come first. */
+static uint64_t next_ns(const struct vnet_txq *q, uint64_t due_ns)
 {
-	if (atomic_load_explicit(&q->coal.held, memory_order_relaxed))
-		due_ns = MIN(due_ns, q->coal.due_ns);
-	poller_set_timer(&q->poller, due_ns);
+	bool owes = atomic_load_explicit(&((struct vnet_txq *)q)->coal.held, memory_order_relaxed);
+
+	return owes ? MIN(due_ns, q->coal.due_ns) : due_ns;
 }
 
 bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget)
@@ -44,7 +44,7 @@ bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget)
 	count(q, now, due);
 	poller_set_urgent(&q->poller, !due && q->shape.below_min);
 	if (due) {
-		set_timer(q, due);
+		poller_rest(&q->poller, next_ns(q, due));
 		return false;
 	}
 	*budget = MIN(*budget, room);
@@ -66,7 +66,7 @@ bool vnet_shape_holds(struct vnet_txq *q, bool ready)
 		vnet_shape_leave(q);
 		return false;
 	}
-	set_timer(q, q->shape.held_until_ns);
+	poller_set_timer(&q->poller, next_ns(q, q->shape.held_until_ns));
 	return true;
 }
 

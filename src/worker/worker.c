@@ -181,6 +181,7 @@ static void begin_pending(struct worker *w)
 			retire(w, p);
 			continue;
 		}
+		p->resting = false;
 		quiet_woken(w, p);
 		w->current = p;
 		call_disarm(p);
@@ -203,8 +204,11 @@ unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget)
 	}
 	if (!p->idle_since_ns)
 		p->idle_since_ns = IDLE_NOW;
-	if (unlikely(p->policy == POLLER_NEVER))
-		retire(w, p);
+	if (unlikely(p->resting || p->policy == POLLER_NEVER)) {
+		p->resting = false;
+		if (p->policy != POLLER_ALWAYS)
+			retire(w, p);
+	}
 	return 0;
 }
 
@@ -260,6 +264,12 @@ void poller_set_timer(struct poller *p, uint64_t at_ns)
 	}
 	atomic_store_explicit(&p->timer_ns, at_ns, memory_order_relaxed);
 	w->timer_min = MIN(w->timer_min, at_ns);
+}
+
+void poller_rest(struct poller *p, uint64_t at_ns)
+{
+	p->resting = true;
+	poller_set_timer(p, at_ns);
 }
 
 static void fire_timers(struct worker *w)

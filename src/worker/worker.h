@@ -93,6 +93,7 @@ struct poller {
 	bool movable;		    /* poller_move() is allowed */
 
 	bool urgent;
+	bool resting;	 /* its last poll() said poller_rest() */
 	uint32_t budget; /* see poller_budget() */
 	uint64_t cost;	 /* of all its work so far */
 	struct poller_flow *flow, own_flow;
@@ -181,6 +182,13 @@ void poller_unwatch_fd(struct poller *p, int fd);
  * cancels. One timer per poller, cleared when it fires. Only from the poller's own poll()/arm().
  */
 void poller_set_timer(struct poller *p, uint64_t at_ns);
+
+/*
+ * There is work, but none that may be done before at_ns: the poller need not be polled until then,
+ * and goes idle at once (unless its policy is POLLER_ALWAYS). Sets its timer. Only from the
+ * poller's own poll(), which then returns 0.
+ */
+void poller_rest(struct poller *p, uint64_t at_ns);
 
 /*
  * Waits until each worker has passed a quiescent point. Afterwards no data-path code uses what
