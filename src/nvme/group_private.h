@@ -52,8 +52,11 @@ struct nvme_transport;
 /* ---- doorbells (dbbuf.c) ---- */
 
 struct nvme_doorbell {
-	_Atomic uint32_t bar; /* what the register was given last; below size */
-	_Atomic bool rung;    /* since the shadow doorbells came */
+	/* The register, little-endian: bar, or its slot in a page that the client may have mapped,
+	 * and writes whenever and whatever it likes. */
+	_Atomic uint32_t *reg;
+	_Atomic uint32_t bar;
+	_Atomic bool rung; /* since the shadow doorbells came; not by the page */
 	/* worker */
 	uint32_t value;	  /* last good one */
 	uint32_t bad;	  /* last bad one, told already */
@@ -64,7 +67,11 @@ struct nvme_doorbell {
 	uint16_t size;
 };
 
-void nvme_doorbell_init(struct nvme_doorbell *d, uint16_t index, uint16_t size);
+/* Of a queue that is about to be. page: of dbpage.c, or NULL. */
+void nvme_doorbell_init(struct nvme_doorbell *d, uint16_t index, uint16_t size,
+			_Atomic uint32_t *page);
+/* A value of the register that differs from the last good one; gives the one that is good now. */
+uint32_t nvme_doorbell_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v);
 /* The shadow doorbell's value; the last good one if it cannot be had. */
 uint32_t nvme_dbbuf_read(struct nvme_group *g, struct nvme_doorbell *d) __attribute__((cold));
 /* Reads the shadow where a pointer to it is at hand. */
@@ -319,8 +326,10 @@ static inline uint32_t nvme_doorbell_read(struct nvme_group *g, struct nvme_door
 {
 	uint32_t v;
 
-	if (!g->dbbuf || d->index < 2)
-		return d->value = atomic_load_explicit(&d->bar, memory_order_acquire);
+	if (!g->dbbuf || d->index < 2) {
+		v = atomic_load_explicit(d->reg, memory_order_acquire);
+		return likely(v == d->value) ? v : nvme_doorbell_take(g, d, v);
+	}
 	if (unlikely(!g->shadow || !d->synced))
 		return nvme_dbbuf_read(g, d);
 	v = __atomic_load_n(&g->shadow[d->index], __ATOMIC_ACQUIRE);
@@ -469,15 +478,21 @@ struct nvme_queues {
 	struct nvme_sq **sqs;
 	unsigned n_sqs; /* I/O */
 	struct nvme_group *groups;
+	struct poller_share share; /* of them */
 	struct nvme_own_worker *own;
 	struct nvme_transport *running, *pending;
 	void (*drained)(struct nvme_ctrl *ctrl);
 	uint64_t kicks;
+	_Atomic uint32_t *page; /* doorbells that the client may have mapped, or NULL (dbpage.c) */
+	int page_fd;
 	struct nvme_queue_counters gone; /* of groups that are gone */
 	/* read by workers */
 	_Atomic uint32_t threshold, time_ns;
 	_Atomic uint64_t no_coalescing[(NVME_QUEUE_PAIRS_MAX + 64) / 64];
 };
+
+/* Of the queues' pollers: the controller's, or always while doorbells may be mapped. */
+enum poller_policy nvme_queues_policy(const struct nvme_queues *q);
 
 /* Makes a group with an empty completion queue, and starts it. */
 int nvme_group_create(struct nvme_queues *q, const struct nvme_cq *cq, struct nvme_group **out);

@@ -153,6 +153,7 @@ struct nvme_ctrl_config {
 	uint16_t queue_size;	 /* MQES + 1: 64..4096 */
 	bool no_doorbell_buffer; /* do not offer Doorbell Buffer Config */
 	bool register_memory;	 /* block_channel_fix() guest memory */
+	enum poller_policy poll; /* of its queues; always: doorbells can be mapped */
 	struct nvme_limits limits;
 	/* a VF */
 	struct nvme_ctrl *primary; /* NULL: this is a PF */
@@ -174,6 +175,9 @@ int nvme_ctrl_create(const struct nvme_ctrl_config *cfg, struct nvme_ctrl **out)
 void nvme_ctrl_destroy(struct nvme_ctrl *ctrl);
 struct pci_function *nvme_ctrl_function(struct nvme_ctrl *ctrl);
 int nvme_ctrl_set_limits(struct nvme_ctrl *ctrl, const struct nvme_limits *lim);
+/* When the workers of its queues stop asking for work; live. While a client may have doorbells
+ * mapped, which wake nobody, they never do: what was set holds from the next client on. */
+void nvme_ctrl_set_poll(struct nvme_ctrl *ctrl, enum poller_policy policy);
 
 /*
  * Assigns pairs + 1 queue and interrupt resources to a secondary and takes it online (or, pairs 0,

@@ -46,6 +46,15 @@ static void own_put(struct nvme_own_worker *own)
 
 /* ---- groups ---- */
 
+void nvme_ctrl_set_poll(struct nvme_ctrl *ctrl, enum poller_policy policy)
+{
+	struct nvme_group *g;
+
+	ctrl->cfg.poll = policy;
+	for (g = ctrl->queues ? ctrl->queues->groups : NULL; g; g = g->next)
+		poller_set_policy(&g->poller, nvme_queues_policy(g->q));
+}
+
 static void group_drained(struct mailbox_work *work);
 
 static int choose_worker(struct nvme_queues *q, struct nvme_group *g)
@@ -83,10 +92,14 @@ int nvme_group_create(struct nvme_queues *q, const struct nvme_cq *cq, struct nv
 	g->mem.page_shift = q->en.page_shift;
 	g->cq = *cq;
 	g->cq.phase = 1;
-	nvme_doorbell_init(&g->cq.ack, (uint16_t)(2 * cq->qid + 1), cq->size);
+	nvme_doorbell_init(&g->cq.ack, (uint16_t)(2 * cq->qid + 1), cq->size, q->page);
 	g->drained.run = group_drained;
 	g->poller.ops = &nvme_group_poller_ops;
-	g->poller.name = "nvme";
+	g->poller.name = q->ctrl->name;
+	g->poller.kind = "cq";
+	g->poller.number = cq->qid;
+	g->poller.share = &q->share;
+	g->poller.policy = nvme_queues_policy(q);
 	g->next = q->groups;
 	if (g->next)
 		g->next->prev = g;
@@ -110,7 +123,7 @@ int nvme_group_add_sq(struct nvme_group *g, uint16_t qid, uint64_t base, uint16_
 	sq->qid = qid;
 	sq->size = size;
 	sq->base = base;
-	nvme_doorbell_init(&sq->tail, (uint16_t)(2 * qid), size);
+	nvme_doorbell_init(&sq->tail, (uint16_t)(2 * qid), size, g->q->page);
 	g->q->sqs[qid] = sq;
 	g->n_sqs++;
 	op->run = nvme_op_sq_add;
@@ -253,6 +266,7 @@ int nvme_queues_create(struct nvme_ctrl *ctrl, unsigned max_qid, struct nvme_que
 		return -ENOMEM;
 	q->ctrl = ctrl;
 	q->max_qid = max_qid;
+	q->page_fd = -1;
 	q->cqs = calloc(max_qid + 1, sizeof(struct nvme_group *));
 	q->sqs = calloc(max_qid + 1, sizeof(struct nvme_sq *));
 	if (!q->cqs || !q->sqs) {
@@ -271,6 +285,7 @@ void nvme_queues_destroy(struct nvme_queues *q)
 		return;
 	if (!nvme_queues_disable(q, NULL))
 		nvme_queues_drain(q, DMA_DRAIN_MS);
+	nvme_queues_unmap_doorbells(q);
 	own_put(q->own);
 	free(q->cqs);
 	free(q->sqs);
