@@ -38,6 +38,17 @@ static void bar_write(struct pci_function *fn, unsigned bar, uint64_t off, const
 		nvme_regs_write(pci_function_opaque(fn), off, buf, len);
 }
 
+static int bar_map(struct pci_function *fn, unsigned bar, uint64_t *off, uint64_t *len)
+{
+	struct nvme_ctrl *ctrl = pci_function_opaque(fn);
+
+	if (bar != NVME_BAR)
+		return -EOPNOTSUPP;
+	*off = NVME_DOORBELLS;
+	*len = PAGE_SIZE_4K;
+	return nvme_queues_map_doorbells(ctrl->queues);
+}
+
 static void function_reset(struct pci_function *fn, enum pci_reset kind)
 {
 	nvme_ctrl_reset_function(pci_function_opaque(fn), kind);
@@ -69,6 +80,7 @@ static void sriov_disable(struct pci_function *fn)
 static const struct pci_function_ops function_ops = {
 	.bar_read = bar_read,
 	.bar_write = bar_write,
+	.bar_map = bar_map,
 	.reset = function_reset,
 	.dma_changed = dma_changed,
 	.sriov_enable = sriov_enable,

@@ -10,9 +10,12 @@
  */
 #include "nvme/group_private.h"
 
-void nvme_doorbell_init(struct nvme_doorbell *d, uint16_t index, uint16_t size)
+void nvme_doorbell_init(struct nvme_doorbell *d, uint16_t index, uint16_t size,
+			_Atomic uint32_t *page)
 {
 	*d = (struct nvme_doorbell){.index = index, .size = size, .bad = UINT32_MAX};
+	d->reg = page ? &page[index] : &d->bar;
+	atomic_store(d->reg, 0);
 }
 
 /* Told once for each bad value, whatever the host does. */
@@ -62,18 +65,30 @@ void nvme_dbbuf_hush(struct nvme_group *g, struct nvme_doorbell *d)
 	write_event(g, d, d->value ? d->value - 1 : d->size - 1u);
 }
 
+uint32_t nvme_doorbell_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v)
+{
+	v = le32toh(v);
+	if (unlikely(v >= d->size))
+		nvme_doorbell_bad(g, d, v);
+	else
+		d->value = v;
+	return d->value;
+}
+
 /* A value that differs from the last good one. */
 uint32_t nvme_dbbuf_take(struct nvme_group *g, struct nvme_doorbell *d, uint32_t v)
 {
-	v = le32toh(v);
-	if (unlikely(v >= d->size)) {
-		nvme_doorbell_bad(g, d, v);
-		return d->value;
-	}
-	d->value = v;
+	v = nvme_doorbell_take(g, d, v);
 	if (nvme_ring_distance(d->event, v, d->size) > d->size / 2u)
 		nvme_dbbuf_hush(g, d);
 	return v;
+}
+
+/* The register was written since the shadows came; the page's slot counts when it changes. */
+static bool rung(const struct nvme_doorbell *d)
+{
+	return atomic_load_explicit(&d->rung, memory_order_acquire) ||
+	       le32toh(atomic_load_explicit(d->reg, memory_order_acquire)) != d->value;
 }
 
 uint32_t nvme_dbbuf_read(struct nvme_group *g, struct nvme_doorbell *d)
@@ -83,7 +98,7 @@ uint32_t nvme_dbbuf_read(struct nvme_group *g, struct nvme_doorbell *d)
 	if (read_slot(g, d, &v))
 		return d->value;
 	if (!d->synced) {
-		if (v == d->initial && !atomic_load_explicit(&d->rung, memory_order_acquire))
+		if (v == d->initial && !rung(d))
 			return d->value;
 		d->synced = true;
 		/* the register was written after the shadow, which may not have been seen above */
@@ -95,11 +110,11 @@ uint32_t nvme_dbbuf_read(struct nvme_group *g, struct nvme_doorbell *d)
 
 void nvme_dbbuf_begin(struct nvme_group *g, struct nvme_doorbell *d)
 {
-	uint32_t bar = atomic_load(&d->bar);
+	uint32_t bar;
 
 	if (d->index < 2)
 		return;
-	d->value = bar;
+	bar = nvme_doorbell_take(g, d, atomic_load(d->reg));
 	if (read_slot(g, d, &d->initial))
 		d->initial = 0; /* most likely */
 	d->synced = d->initial == bar;

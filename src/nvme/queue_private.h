@@ -59,6 +59,17 @@ void nvme_queues_dma_changed(struct nvme_queues *q, bool on);
 /* BAR0 at NVME_DOORBELLS + off was written. */
 void nvme_queues_doorbell(struct nvme_queues *q, uint32_t off, uint32_t value);
 
+/*
+ * The page of doorbells, for a client to map at offset NVME_DOORBELLS of the descriptor; the
+ * descriptor stays the queues'. Made at first, before there are queues; until it is unmapped again
+ * they are polled always. -EOPNOTSUPP when that is not their policy, -EBUSY: there are queues.
+ */
+int nvme_queues_map_doorbells(struct nvme_queues *q);
+/* The client is gone. There are no queues. */
+void nvme_queues_unmap_doorbells(struct nvme_queues *q);
+/* As after power-on. */
+void nvme_queues_clear_doorbells(struct nvme_queues *q);
+
 /* Admin commands' work; each gives a status. size in entries. */
 uint16_t nvme_cq_create(struct nvme_queues *q, uint16_t qid, uint64_t base, uint32_t size,
 			uint16_t vector, bool irq);

@@ -48,7 +48,7 @@ void nvme_queues_doorbell(struct nvme_queues *q, uint32_t off, uint32_t value)
 		bad_doorbell(q, off, value, NVME_AER_ERROR_INVALID_DB_VAL);
 		return;
 	}
-	atomic_store_explicit(&d->bar, value, memory_order_release);
+	atomic_store_explicit(d->reg, htole32(value), memory_order_release);
 	if (q->dbbuf)
 		atomic_store_explicit(&d->rung, true, memory_order_release);
 	poller_kick(&g->poller);

@@ -189,8 +189,11 @@ void nvme_ctrl_reset_function(struct nvme_ctrl *ctrl, enum pci_reset kind)
 	ctrl->asq = ctrl->acq = 0;
 	st->interrupt_mask = 0;
 	reset_done(ctrl);
-	if (kind == PCI_RESET_DETACH)
+	nvme_queues_clear_doorbells(ctrl->queues);
+	if (kind == PCI_RESET_DETACH) {
+		nvme_queues_unmap_doorbells(ctrl->queues);
 		nvme_logs_forget(ctrl);
+	}
 	/* MSI-X is disabled when the reset is over, not yet here. */
 	if (pci_function_num_vectors(ctrl->fn) != st->vectors)
 		mailbox_post(&st->vectors_work);

@@ -167,3 +167,10 @@ int pci_bar_write(struct pci_function *fn, unsigned bar, uint64_t off, const voi
 	}
 	return 0;
 }
+
+int pci_bar_map(struct pci_function *fn, unsigned bar, uint64_t *off, uint64_t *len)
+{
+	if (bar >= PCI_NUM_BARS || !fn->desc.ops->bar_map)
+		return -EOPNOTSUPP;
+	return fn->desc.ops->bar_map(fn, bar, off, len);
+}

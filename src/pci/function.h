@@ -60,6 +60,12 @@ struct pci_function_ops {
 			 uint32_t len);
 	void (*bar_write)(struct pci_function *fn, unsigned bar, uint64_t off, const void *buf,
 			  uint32_t len);
+	/*
+	 * A part of a BAR, whole pages at *off, that a client may map from the descriptor at that
+	 * offset; its stores are then seen by nobody here. The descriptor stays the model's, and
+	 * is good for this attachment. -errno, or NULL: there is none.
+	 */
+	int (*bar_map)(struct pci_function *fn, unsigned bar, uint64_t *off, uint64_t *len);
 	/* The function's own state goes to its power-on values. Called with DMA already gated and
 	 * the data path quiescent; after it configuration registers are reset too. Synchronous. */
 	void (*reset)(struct pci_function *fn, enum pci_reset kind);
@@ -167,6 +173,8 @@ int pci_config_write(struct pci_function *fn, enum pci_view view, unsigned off, 
 int pci_bar_read(struct pci_function *fn, unsigned bar, uint64_t off, void *buf, uint32_t len);
 int pci_bar_write(struct pci_function *fn, unsigned bar, uint64_t off, const void *buf,
 		  uint32_t len);
+/* What may be mapped of a BAR, as the ops say: a descriptor; -EOPNOTSUPP: nothing. */
+int pci_bar_map(struct pci_function *fn, unsigned bar, uint64_t *off, uint64_t *len);
 const struct pci_bar_desc *pci_function_bar(const struct pci_function *fn, unsigned bar);
 
 /*

@@ -21,10 +21,41 @@ uint64_t vfu_region_size(const struct vfu_session *s, uint32_t index)
 	return 0;
 }
 
+/* What follows the structure where something may be mapped: one area, not the whole region. */
+struct sparse {
+	struct vfio_info_cap_header header;
+	uint32_t nr_areas, reserved;
+	struct vfio_region_sparse_mmap_area area;
+};
+
 /*
- * No region is offered for mmap: with a single one QEMU would stop posting writes for the whole
- * device.
+ * Mapping is offered only where the model asks for it: with a single region QEMU stops posting
+ * writes for the whole device. As in Linux, a client that has no room for the capability is told
+ * how much it takes, and asks again.
  */
+static bool reply_mappable(struct vfu_session *s, struct vfu_msg *m, struct vfio_region_info *info,
+			   uint32_t argsz)
+{
+	struct sparse sparse = {.header = {VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, 0}, .nr_areas = 1};
+	uint64_t off = 0, len = 0;
+	int fd = -1;
+
+	if (info->index < PCI_NUM_BARS && s->client_fds)
+		fd = pci_bar_map(s->cfg.fn, info->index, &off, &len);
+	if (fd < 0)
+		return false;
+	sparse.area = (struct vfio_region_sparse_mmap_area){off, len};
+	info->flags |= VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS;
+	info->argsz = sizeof(*info) + sizeof(sparse);
+	if (argsz < info->argsz) {
+		vfu_reply_argsz(s, m, info, sizeof(*info), argsz);
+		return true;
+	}
+	info->cap_offset = sizeof(*info);
+	vfu_reply_fds(s, m, info, sizeof(*info), &sparse, sizeof(sparse), &fd, 1);
+	return true;
+}
+
 int vfu_handle_region_info(struct vfu_session *s, struct vfu_msg *m)
 {
 	struct vfio_region_info req, info = {.argsz = sizeof(info)};
@@ -36,7 +67,8 @@ int vfu_handle_region_info(struct vfu_session *s, struct vfu_msg *m)
 	info.size = vfu_region_size(s, req.index);
 	if (info.size)
 		info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
-	vfu_reply_argsz(s, m, &info, sizeof(info), req.argsz);
+	if (!info.size || !reply_mappable(s, m, &info, req.argsz))
+		vfu_reply_argsz(s, m, &info, sizeof(info), req.argsz);
 	return 0;
 }
 

@@ -174,6 +174,19 @@ void nvme_queues_flush(struct nvme_queues *q, void (*flushed)(struct nvme_ctrl *
 		flushed(mq.ctrl, mq.flush_result);
 }
 
+int nvme_queues_map_doorbells(struct nvme_queues *q)
+{
+	return -EOPNOTSUPP;
+}
+
+void nvme_queues_unmap_doorbells(struct nvme_queues *q)
+{
+}
+
+void nvme_queues_clear_doorbells(struct nvme_queues *q)
+{
+}
+
 void nvme_queues_counters(const struct nvme_queues *q, struct nvme_queue_counters *c)
 {
 	*c = (struct nvme_queue_counters){.commands = 7, .admin_commands = 3};

@@ -315,6 +315,17 @@ void control_turn(void)
 	usleep(20);
 }
 
+static void map_doorbells(void)
+{
+	int fd;
+
+	model.ctrl.cfg.poll = POLLER_ALWAYS;
+	fd = nvme_queues_map_doorbells(model.ctrl.queues);
+	assert_true(fd >= 0);
+	model.page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, NVME_DOORBELLS);
+	assert_ptr_not_equal(model.page, MAP_FAILED);
+}
+
 void model_up(const struct model_opts *o)
 {
 	struct nvme_enable en = {
@@ -336,6 +347,8 @@ void model_up(const struct model_opts *o)
 	model.ctrl.cntlid = 1;
 	assert_int_equal(nvme_queues_create(&model.ctrl, QUEUES_MAX - 1, &model.ctrl.queues), 0);
 	model.q[0] = (struct host_queue){.size = 32, .cq_size = 32, .phase = 1};
+	if (o->mapped)
+		map_doorbells();
 	if (o->no_enable)
 		return;
 	assert_int_equal(nvme_queues_enable(model.ctrl.queues, &en), 0);
@@ -395,6 +408,8 @@ void model_down(void)
 	munmap(model.mem, MEM);
 	munmap(model.client, MEM);
 	close(model.fd);
+	if (model.page)
+		munmap((void *)model.page, PAGE);
 	mailbox_fini();
 }
 
@@ -422,7 +437,10 @@ static void tell(unsigned index, uint16_t value)
 		if ((uint16_t)(value - ei - 1) >= (uint16_t)(value - old))
 			return;
 	}
-	nvme_queues_doorbell(model.ctrl.queues, index * 4, value);
+	if (model.page)
+		__atomic_store_n(&model.page[index], value, __ATOMIC_RELEASE);
+	else
+		nvme_queues_doorbell(model.ctrl.queues, index * 4, value);
 }
 
 void host_ring(uint16_t qid)

@@ -76,6 +76,7 @@ struct model {
 	_Atomic unsigned order;
 	int fd, irq[VECTORS];
 	bool remote, dbbuf;
+	volatile uint32_t *page; /* doorbells, mapped; or NULL */
 	struct host_queue q[QUEUES_MAX];
 	/* what the recorders saw */
 	_Atomic unsigned fails, events, errors;
@@ -95,6 +96,7 @@ struct model_opts {
 	unsigned pairs;
 	uint16_t size;
 	bool remote, no_enable;
+	bool mapped; /* doorbells: nothing tells the controller of them */
 	uint8_t page_shift; /* 0: 12 */
 	unsigned workers;   /* 0: 1 */
 };

@@ -106,6 +106,121 @@ static void test_laps_dbbuf_remote(void **state)
 	laps((struct model_opts){.remote = true}, BACKEND_ASYNC, true);
 }
 
+static void test_laps_mapped(void **state)
+{
+	laps((struct model_opts){.mapped = true}, BACKEND_SYNC, false);
+}
+
+static void test_laps_mapped_async(void **state)
+{
+	laps((struct model_opts){.mapped = true}, BACKEND_ASYNC, false);
+}
+
+/* A driver that takes the shadow doorbells all the same. */
+static void test_laps_mapped_dbbuf(void **state)
+{
+	laps((struct model_opts){.mapped = true}, BACKEND_ASYNC, true);
+}
+
+static unsigned reads(void)
+{
+	return atomic_load(&model.backend[0].submitted[BLOCK_READ]);
+}
+
+/* Only for a device that is polled always, and only before it has queues; then it stays so. */
+static void test_mapping_is_refused(void **state)
+{
+	struct nvme_sqe sqe = read_one(1);
+	struct nvme_queues *q;
+
+	model_up(&(struct model_opts){.pairs = 1});
+	q = model.ctrl.queues;
+	assert_int_equal(nvme_queues_map_doorbells(q), -EOPNOTSUPP);
+	nvme_ctrl_set_poll(&model.ctrl, POLLER_ALWAYS);
+	assert_int_equal(nvme_queues_map_doorbells(q), -EBUSY);
+	assert_int_equal(host_exec(1, &sqe), 0);
+	model_down();
+	model_up(&(struct model_opts){.pairs = 1, .mapped = true});
+	nvme_ctrl_set_poll(&model.ctrl, POLLER_NEVER);
+	usleep(2000); /* would be asleep */
+	assert_int_equal(host_exec(1, &sqe), 0);
+	model_pair(2, 8, 2, 1);
+	usleep(2000);
+	assert_int_equal(host_exec(2, &sqe), 0);
+	model_down();
+}
+
+/* The client has the file: it cannot make the page vanish. */
+static void test_page_is_sealed(void **state)
+{
+	int fd;
+
+	model_up(&(struct model_opts){.pairs = 1, .mapped = true});
+	fd = nvme_queues_map_doorbells(model.ctrl.queues);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(ftruncate(fd, 1 << 20), -1);
+	assert_int_equal(errno, EPERM);
+	model_down();
+}
+
+/* Any value at any time: told once each, and no command is made of it. */
+static void test_mapped_nonsense(void **state)
+{
+	static const uint32_t bad[] = {64, UINT32_MAX, 0x80000001, 65};
+	struct nvme_sqe sqe = read_one(1);
+
+	model_up(&(struct model_opts){.pairs = 1, .mapped = true});
+	assert_int_equal(host_exec(1, &sqe), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		__atomic_store_n(&model.page[2], bad[i], __ATOMIC_RELEASE);
+		wait_for(model.events == i + 1);
+		usleep(500);
+		assert_int_equal(model.events, i + 1);
+		assert_int_equal(model.event_info, NVME_AER_ERROR_INVALID_DB_VAL);
+	}
+	/* a head beyond what was completed */
+	__atomic_store_n(&model.page[3], 40, __ATOMIC_RELEASE);
+	wait_for(model.events == ARRAY_SIZE(bad) + 1);
+	assert_int_equal(reads(), 1);
+	/* and slots that belong to no queue */
+	for (unsigned i = 4; i < PAGE / 4; i++)
+		__atomic_store_n(&model.page[i], i * 0x01010101, __ATOMIC_RELEASE);
+	usleep(1000);
+	assert_int_equal(model.events, ARRAY_SIZE(bad) + 1);
+	__atomic_store_n(&model.page[2], 1, __ATOMIC_RELEASE);
+	host_ack(1);
+	assert_int_equal(host_exec(1, &sqe), 0);
+	/* a queue begins with nothing in its ring, whatever its slot held */
+	model_pair(2, 64, 2, 1);
+	usleep(1000);
+	assert_int_equal(reads(), 2);
+	assert_int_equal(host_exec(2, &sqe), 0);
+	assert_int_equal(model.fails, 0);
+	model_down();
+}
+
+/* What comes as a message counts like what is stored. */
+static void test_mapped_and_messages(void **state)
+{
+	struct nvme_sqe sqe = read_one(1);
+	struct nvme_cqe cqe;
+
+	model_up(&(struct model_opts){.pairs = 1, .mapped = true});
+	for (unsigned i = 1; i <= 100; i++) {
+		host_put(1, &sqe);
+		if (i % 2)
+			nvme_queues_doorbell(model.ctrl.queues, 8, model.q[1].sq_tail);
+		else
+			host_ring(1);
+		assert_int_equal(host_wait(1, &cqe), 0);
+	}
+	assert_int_equal(reads(), 100);
+	nvme_queues_clear_doorbells(model.ctrl.queues);
+	for (unsigned i = 0; i < PAGE / 4; i++)
+		assert_int_equal(model.page[i], 0);
+	model_down();
+}
+
 /* What was submitted before the shadow doorbells came is not submitted again, and the first tail
  * after it is seen, though the shadow page was never filled in. */
 static void test_dbbuf_activation(void **state)
@@ -230,13 +345,13 @@ static void test_bad_doorbells(void **state)
 }
 
 /* A host that does not reap stops only itself: nothing is overwritten, nothing lost. */
-static void full_cq(bool dbbuf)
+static void full_cq(bool dbbuf, bool mapped)
 {
 	struct nvme_sqe sqe = read_one(1);
 	struct nvme_cqe cqe;
 	unsigned n = 0;
 
-	model_up(&(struct model_opts){.pairs = 2, .size = 8});
+	model_up(&(struct model_opts){.pairs = 2, .size = 8, .mapped = mapped});
 	/* 7 entries for 14 commands of two queues */
 	model_pair(3, 8, 1, 1);
 	if (dbbuf)
@@ -268,12 +383,17 @@ static void full_cq(bool dbbuf)
 
 static void test_full_cq(void **state)
 {
-	full_cq(false);
+	full_cq(false, false);
 }
 
 static void test_full_cq_dbbuf(void **state)
 {
-	full_cq(true);
+	full_cq(true, false);
+}
+
+static void test_full_cq_mapped(void **state)
+{
+	full_cq(false, true);
 }
 
 static void test_several_sqs(void **state)
@@ -1001,12 +1121,20 @@ int main(void)
 		cmocka_unit_test(test_laps_dbbuf),
 		cmocka_unit_test(test_laps_dbbuf_async),
 		cmocka_unit_test(test_laps_dbbuf_remote),
+		cmocka_unit_test(test_laps_mapped),
+		cmocka_unit_test(test_laps_mapped_async),
+		cmocka_unit_test(test_laps_mapped_dbbuf),
+		cmocka_unit_test(test_mapping_is_refused),
+		cmocka_unit_test(test_page_is_sealed),
+		cmocka_unit_test(test_mapped_nonsense),
+		cmocka_unit_test(test_mapped_and_messages),
 		cmocka_unit_test(test_dbbuf_activation),
 		cmocka_unit_test(test_dbbuf_hushed_first),
 		cmocka_unit_test(test_dbbuf_nonsense),
 		cmocka_unit_test(test_bad_doorbells),
 		cmocka_unit_test(test_full_cq),
 		cmocka_unit_test(test_full_cq_dbbuf),
+		cmocka_unit_test(test_full_cq_mapped),
 		cmocka_unit_test(test_several_sqs),
 		cmocka_unit_test(test_creation_is_checked),
 		cmocka_unit_test(test_delete_held),
