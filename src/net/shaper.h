@@ -82,6 +82,12 @@ static inline bool net_shaper_limited(const struct net_shaper_port *p)
 	return atomic_load_explicit(&((struct net_shaper_port *)p)->limited, memory_order_relaxed);
 }
 
+/* True when the queue is held back, or stands in a line. Its poller. */
+static inline bool net_shaper_waits(const struct net_shaper_queue *q)
+{
+	return q->held_until_ns || q->max.waiting || q->device.waiting;
+}
+
 /*
  * The queue has something to send. 0: it may send about *room bytes (the last frame may go beyond
  * that), to be told by net_shaper_sent(). Else: nothing before that time, when it is to ask again.

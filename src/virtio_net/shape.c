@@ -62,7 +62,7 @@ void vnet_shape_sent(struct vnet_txq *q, const struct net_frame *frames, unsigne
 
 bool vnet_shape_holds(struct vnet_txq *q, bool ready)
 {
-	if (!ready || !net_shaper_limited(&q->net->shape)) {
+	if (!ready || !q->shape.held_until_ns || !net_shaper_limited(&q->net->shape)) {
 		vnet_shape_leave(q);
 		return false;
 	}

@@ -187,7 +187,7 @@ static bool tx_arm(struct poller *p)
 
 	if (atomic_load_explicit(&q->coal.held, memory_order_relaxed))
 		poller_set_timer(p, q->coal.due_ns);
-	if (unlikely(q->shape.held_until_ns) && vnet_shape_holds(q, is_ready))
+	if (unlikely(net_shaper_waits(&q->shape)) && vnet_shape_holds(q, is_ready))
 		return false;
 	return is_ready && vq_arm(q->vq);
 }

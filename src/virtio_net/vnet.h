@@ -290,7 +290,7 @@ void vnet_steer_hash(const struct vnet_steer *steer, const struct net_flow *flow
  */
 bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget);
 void vnet_shape_sent(struct vnet_txq *q, const struct net_frame *frames, unsigned n);
-/* Of a queue with shape.held_until_ns: true when it is to stay un-armed. From arm(). */
+/* Of a queue for which net_shaper_waits(): true when it is to stay un-armed. From arm(). */
 bool vnet_shape_holds(struct vnet_txq *q, bool ready);
 /* It has nothing to send, or is stopped. */
 void vnet_shape_leave(struct vnet_txq *q);

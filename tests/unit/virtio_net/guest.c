@@ -188,6 +188,7 @@ void guest_create(struct world *w, struct guest *g, uint8_t id, const struct gue
 		.speed_mbps = 10000,
 		.packed = o->packed,
 		.features_off = o->features_off,
+		.shaper = o->shaper,
 	};
 	struct pci_attachment att = {.kind = PCI_OWNER_ENDPOINT};
 	uint16_t command = PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;

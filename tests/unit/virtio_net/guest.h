@@ -83,6 +83,7 @@ struct guest_opts {
 	uint32_t rx_buf_size; /* 0: 2048 */
 	unsigned rx_nbufs;    /* 0: 128 */
 	uint16_t mtu;	      /* 0: 1500 */
+	struct net_shaper *shaper;
 	bool packed, no_rx_buffers, remote;
 };
 
