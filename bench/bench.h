@@ -50,6 +50,7 @@ enum metric {
 	M_P99,
 	M_MIN,
 	M_MAX,
+	M_SPOILT,      /* % of samples that other programs spoilt, not in the above */
 	M_TURN,	       /* what a turn of the others takes at most */
 	M_BOUND,       /* one turn of each of them */
 	M_PERCENT,     /* % of a core that the daemon takes */

@@ -250,6 +250,9 @@ void light_frame(struct light *from, const struct light *to, uint32_t len, bool 
 		frame_make(q->mem + (size_t)i * q->stride, HDR_LEN, guest_mac(to->g),
 			   guest_mac(from->g), len, gso);
 	q->len = HDR_LEN + len;
+	/* a split ring's descriptors that have been offered are not written again */
+	for (uint32_t i = 0; i < q->q->cfg.size && !q->q->cfg.packed; i++)
+		((struct vring_desc *)q->q->desc)[i].len = q->len;
 }
 
 /* ---- a stream ---- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disturb.h"
 #include "guests.h"
 #include "histogram.h"
 #include "support/nvme_host.h"
@@ -33,6 +34,7 @@ struct load {
 	struct nvme_host_req req;
 	unsigned nsid, next;
 	struct histogram took;
+	struct disturb others;
 };
 
 static struct load load; /* too large for a stack */
@@ -120,7 +122,8 @@ static int go_on(const struct bench *b, struct load *l, double seconds)
 		while ((now = bench_ticks()) < next)
 			;
 		next = now + period;
-		sent = now;
+		disturb_mark(&l->others);
+		sent = now = bench_ticks();
 		stuck = sent + bench_ticks_of(b, STUCK_S);
 		ret = l->send(l);
 		while (!ret && now < stuck) {
@@ -129,7 +132,8 @@ static int go_on(const struct bench *b, struct load *l, double seconds)
 		}
 		if (ret <= 0)
 			return ret ? ret : -ETIMEDOUT;
-		histogram_add(&l->took, now - sent);
+		if (!disturb_spoilt(&l->others, (double)(now - sent) / b->ticks_per_ns))
+			histogram_add(&l->took, now - sent);
 	}
 	return 0;
 }
@@ -147,17 +151,23 @@ static int measure(const struct bench *b, const struct daemon_run *d, struct loa
 	uint64_t cpu, ticks;
 	int err;
 
+	disturb_open(&l->others, d);
 	histogram_clear(&l->took);
 	err = go_on(b, l, seconds * WARM_UP);
 	histogram_clear(&l->took);
+	l->others.samples = l->others.spoilt = 0;
 	cpu = daemon_cpu_ns(d);
 	ticks = bench_ticks();
 	if (!err)
 		err = go_on(b, l, seconds);
+	ticks = bench_ticks() - ticks;
+	disturb_close(&l->others);
 	if (err)
 		return err;
-	ticks = bench_ticks() - ticks;
+	r->value[M_SPOILT][r->runs] = disturb_percent(&l->others);
 	r->value[M_PERCENT][r->runs] = percent_of_core(b, daemon_cpu_ns(d) - cpu, ticks);
+	if (!l->took.n) /* by others, all of them */
+		return 0;
 	r->value[M_MIN][r->runs] = (double)l->took.least * us;
 	r->value[M_P50][r->runs] = histogram_percentile(&l->took, 0.5) * us;
 	r->value[M_P99][r->runs] = histogram_percentile(&l->took, 0.99) * us;

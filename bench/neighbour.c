@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 
+#include "disturb.h"
 #include "guests.h"
 #include "histogram.h"
 
@@ -11,6 +12,8 @@
 #define QUIET_TO   (OTHERS + 1)
 #define RING	   128
 #define FEW	   8 /* buffers of a guest: what matters is how much the worker has to do */
+#define SAMPLES	   300
+#define LONGEST	   4 /* times that of a run */
 #define PERIOD_S   0.001
 #define TSO_LEN	   65226
 #define TSO_BUF	   65536
@@ -24,6 +27,7 @@ struct street {
 	struct flow flows[OTHERS];
 	struct flow there, back; /* of the quiet two */
 	struct histogram took;
+	struct disturb others;
 	uint64_t sent_at; /* ticks; 0: nothing under way */
 	bool on_way_back;
 	uint64_t next;
@@ -82,22 +86,29 @@ static void look_quiet(const struct bench *b, const struct bench_case *c, struct
 		if (now < s->next)
 			return;
 		s->next = c->ping_pong ? now : now + bench_ticks_of(b, PERIOD_S);
+		if (!c->ping_pong) {
+			disturb_mark(&s->others);
+			now = bench_ticks();
+		}
 		flow_turn(f, 1);
 		s->sent_at = now;
 		return;
 	}
 	if (!flow_turn(f, 0))
 		return;
-	histogram_add(&s->took, now - s->sent_at);
+	if (!disturb_spoilt(&s->others, (double)(now - s->sent_at) / b->ticks_per_ns))
+		histogram_add(&s->took, now - s->sent_at);
 	s->sent_at = 0;
 	if (c->ping_pong)
 		s->on_way_back = !s->on_way_back;
 }
 
+/* For a while, and then until samples have come, but not for ever. */
 static void play(const struct bench *b, const struct bench_case *c, struct street *s,
-		 double seconds)
+		 double seconds, uint64_t samples)
 {
-	uint64_t end = bench_ticks() + bench_ticks_of(b, seconds);
+	uint64_t now = bench_ticks(), end = now + bench_ticks_of(b, seconds),
+		 longest = now + LONGEST * bench_ticks_of(b, seconds);
 
 	do {
 		for (unsigned i = 0; i < s->n_others; i++) {
@@ -107,7 +118,8 @@ static void play(const struct bench *b, const struct bench_case *c, struct stree
 		}
 		if (!s->n_others)
 			look_quiet(b, c, s);
-	} while (bench_ticks() < end);
+		now = bench_ticks();
+	} while (now < end || (s->took.n < samples && now < longest));
 }
 
 /* Frames of the others that have arrived, and what they cost the worker (worker.h). */
@@ -137,8 +149,9 @@ static int keep(const struct bench *b, struct result *r, const struct street *s,
 	double us = 1 / (b->ticks_per_ns * 1e3);
 	unsigned run = r->runs;
 
-	if (!s->took.n)
-		return -EIO;
+	r->value[M_SPOILT][run] = disturb_percent(&s->others);
+	if (!s->took.n) /* by others, all of them */
+		return s->others.spoilt ? 0 : -EIO;
 	r->value[M_MIN][run] = (double)s->took.least * us;
 	r->value[M_P50][run] = histogram_percentile(&s->took, 0.5) * us;
 	r->value[M_P99][run] = histogram_percentile(&s->took, 0.99) * us;
@@ -168,13 +181,15 @@ int bench_run_neighbour(struct bench *b, const struct bench_case *c, struct resu
 	if (err)
 		return err;
 	err = attach_all(&d, c, &street);
+	disturb_open(&street.others, &d);
 	if (!err) {
-		play(b, c, &street, b->seconds * WARM_UP);
+		play(b, c, &street, b->seconds * WARM_UP, 0);
 		histogram_clear(&street.took);
+		street.others.samples = street.others.spoilt = 0;
 		before = others_got(&street);
 		cpu = daemon_thread_ns(&d, "worker/0");
 		ticks = bench_ticks();
-		play(b, c, &street, b->seconds);
+		play(b, c, &street, b->seconds, SAMPLES);
 		ticks = bench_ticks() - ticks;
 		cpu = daemon_thread_ns(&d, "worker/0") - cpu;
 		sum = others_got(&street);
@@ -182,6 +197,7 @@ int bench_run_neighbour(struct bench *b, const struct bench_case *c, struct resu
 		sum.cost -= before.cost;
 		err = keep(b, r, &street, &sum, (double)ticks / b->ticks_per_ns, (double)cpu);
 	}
+	disturb_close(&street.others);
 	for (unsigned i = 0; i < OTHERS + 2; i++)
 		light_close(&street.guests[i]);
 	return bench_stop(&d, err);

@@ -37,6 +37,7 @@ static const struct {
 	[M_P99] = {"p99-us", "p99 us"},
 	[M_MIN] = {"min-us", "least us"},
 	[M_MAX] = {"max-us", "most us"},
+	[M_SPOILT] = {"spoilt-percent", "spoilt by others %"},
 	[M_TURN] = {"turn-us", "a turn us"},
 	[M_BOUND] = {"round-us", "a round us"},
 	[M_PERCENT] = {"percent-of-core", "daemon's CPU, % of a core"},
@@ -88,10 +89,10 @@ static const struct group {
 	 "One way of a quiet VF's 64-byte frames; Mpps: of the 63 others, on the same worker. `a "
 	 "turn`: the longest of one of them, 16 KiB of cost and one frame more; a quiet VF is to "
 	 "wait for one. `a round`: a turn of each.", 10,
-	 {M_MIN, M_P50, M_P99, M_MAX, M_TURN, M_BOUND, M_MPPS, END}},
+	 {M_MIN, M_P50, M_P99, M_MAX, M_SPOILT, M_TURN, M_BOUND, M_MPPS, END}},
 	{1u << LIGHT_LOAD, "light load",
 	 "A thousand frames (one way) or 4 KiB reads a second.", 6,
-	 {M_PERCENT, M_MIN, M_P50, M_P99, M_MAX, END}},
+	 {M_PERCENT, M_MIN, M_P50, M_P99, M_MAX, M_SPOILT, END}},
 	{1u << STORAGE, "disk",
 	 "One I/O queue pair of 256, shadow doorbells; memory and file have 256 MiB, written "
 	 "before.", 5,

@@ -252,6 +252,24 @@ uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread)
 	return ns;
 }
 
+static void open_stat(void *opaque, pid_t pid, const char *tid)
+{
+	int *fd = opaque;
+	char path[320];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)pid, tid);
+	if (*fd < 0)
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+int daemon_open_schedstat(const struct daemon_run *d, const char *thread)
+{
+	int fd = -1;
+
+	each_thread(d, thread, open_stat, &fd);
+	return fd;
+}
+
 struct pinning {
 	int cpu;
 	unsigned n;

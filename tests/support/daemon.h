@@ -35,6 +35,8 @@ const char *daemon_socket(const struct daemon_run *d, const char *name);
 uint64_t daemon_cpu_ns(const struct daemon_run *d);
 /* CPU time of the threads of this name. */
 uint64_t daemon_thread_ns(const struct daemon_run *d, const char *thread);
+/* The schedstat of one of them, to be read again and again by pread(); -1. */
+int daemon_open_schedstat(const struct daemon_run *d, const char *thread);
 /* Puts the threads of this name on one core. Their number. */
 unsigned daemon_pin_thread(const struct daemon_run *d, const char *thread, int cpu);
 /* A line of /proc/PID/status in KiB, such as "VmRSS" or "RssAnon"; -1. */
