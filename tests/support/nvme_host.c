@@ -149,6 +149,41 @@ static int config_on(struct nvme_host *h)
 	return err;
 }
 
+/* As a VMM does: the area that the region's sparse mmap capability names. */
+static int map_doorbells(struct nvme_host *h)
+{
+	struct {
+		struct vfio_info_cap_header header;
+		uint32_t nr_areas, reserved;
+		struct vfio_region_sparse_mmap_area area;
+	} caps = {0};
+	struct vfio_region_info info;
+	int fd = -1, err;
+	void *page;
+
+	err = vfu_client_region_info(h->client, BAR, &info, &caps, sizeof(caps), &fd);
+	if (err)
+		return err;
+	if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP) || fd < 0) {
+		if (fd >= 0)
+			close(fd);
+		return -ENOTSUP;
+	}
+	if (info.cap_offset != sizeof(info) || caps.header.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP ||
+	    caps.nr_areas != 1 || caps.area.offset != NVME_DOORBELLS ||
+	    caps.area.size != NVME_HOST_PAGE) {
+		close(fd);
+		return -EPROTO;
+	}
+	page = mmap(NULL, NVME_HOST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)(info.offset + caps.area.offset));
+	close(fd);
+	if (page == MAP_FAILED)
+		return -errno;
+	h->doorbells = page;
+	return 0;
+}
+
 static void set_defaults(struct nvme_host_config *c)
 {
 	size_t queues;
@@ -200,6 +235,8 @@ int nvme_host_connect(const struct nvme_host_config *cfg, struct nvme_host **out
 		err = find_capabilities(h);
 	if (!err)
 		err = config_on(h);
+	if (!err && h->cfg.map_doorbells)
+		err = map_doorbells(h);
 	if (err) {
 		nvme_host_close(h);
 		return err;
@@ -262,6 +299,8 @@ void nvme_host_close(struct nvme_host *h)
 			close(h->irq[i]);
 	if (h->mem)
 		munmap(h->mem, h->mem_len);
+	if (h->doorbells)
+		munmap((void *)h->doorbells, NVME_HOST_PAGE);
 	if (h->mem_fd >= 0)
 		close(h->mem_fd);
 	free(h);
@@ -321,6 +360,10 @@ int nvme_host_doorbell(struct nvme_host *h, unsigned index, uint32_t v)
 	unsigned stride = 4u << ((h->cap >> NVME_CAP_DSTRD_SHIFT) & NVME_CAP_DSTRD_MASK);
 	uint8_t b[4];
 
+	if (h->doorbells && stride == 4 && index < NVME_HOST_PAGE / 4) {
+		__atomic_store_n(&h->doorbells[index], v, __ATOMIC_RELEASE);
+		return 0;
+	}
 	h->kicks++;
 	put_le32(b, v);
 	return vfu_client_region_write(h->client, BAR, NVME_DOORBELLS + (uint64_t)index * stride, b,

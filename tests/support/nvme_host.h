@@ -82,6 +82,7 @@ struct nvme_host_config {
 	bool no_fd;	     /* memory without an fd: served by DMA_READ/DMA_WRITE */
 	bool layout28;	     /* with no_fd: the message layout that QEMU has */
 	bool wait_doorbells; /* doorbells are answered messages, not posted ones */
+	bool map_doorbells;  /* neither: stores into a page of the device's; -ENOTSUP without it */
 	unsigned timeout_ms; /* of one wait; 0: 5000 */
 };
 
@@ -99,6 +100,7 @@ struct nvme_host {
 	unsigned io_pairs;	     /* made by nvme_host_start() */
 	bool dbbuf_on;
 	volatile uint32_t *shadow, *eventidx;
+	volatile uint32_t *doorbells; /* mapped, a page; or NULL */
 	uint64_t shadow_addr, eventidx_addr;
 	struct nvme_host_cq cqs[NVME_HOST_QIDS];
 	struct nvme_host_sq sqs[NVME_HOST_QIDS];
