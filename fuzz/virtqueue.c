@@ -16,11 +16,12 @@
 #include "util/util.h"
 #include "virtio/virtqueue.h"
 
-#define BASE   0x10000ull
-#define PAGES  4
-#define STEPS  24
-#define PIECES 16
-#define RW     (DMA_PROT_READ | DMA_PROT_WRITE)
+#define BASE	0x10000ull
+#define PAGES	4
+#define STEPS	24
+#define PIECES	16
+#define SINGLES 8
+#define RW	(DMA_PROT_READ | DMA_PROT_WRITE)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -90,6 +91,27 @@ static void use(const struct vq_chain *c)
 		abort();
 }
 
+/* A burst of single buffers, of which the first are used and the others given back. */
+static void singles(struct virtqueue *vq, uint8_t what)
+{
+	bool writable = what & 8;
+	struct vq_single s[SINGLES];
+	unsigned n = vq_pop_singles(vq, s, 1 + (what >> 4) % SINGLES, writable), used = what >> 6;
+	volatile uint8_t sum = 0;
+
+	if (n > SINGLES)
+		abort();
+	used = MIN(used, n);
+	for (unsigned i = 0; i < n; i++) {
+		for (uint32_t k = 0; k < s[i].len; k++)
+			sum += ((uint8_t *)s[i].ptr)[k];
+		if (writable)
+			*(uint8_t *)s[i].ptr = sum;
+	}
+	vq_unpop(vq, n - used, n - used);
+	vq_push_singles(vq, s, used, writable);
+}
+
 static void step(struct virtqueue *vq, struct dma_space *dma, uint8_t what)
 {
 	struct vq_chain c;
@@ -106,6 +128,10 @@ static void step(struct virtqueue *vq, struct dma_space *dma, uint8_t what)
 		break;
 	case 2:
 		vq_publish(vq);
+		break;
+	case 4:
+	case 5:
+		singles(vq, what);
 		break;
 	case 3:
 		if (vq_pop(vq, &c, bufs, PIECES) == 1)
