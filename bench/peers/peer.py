@@ -330,7 +330,7 @@ class Results:
 
 
 def main(name, measure, tables, arguments=None):
-    """The program: measure(args, work) gives Results."""
+    """The program: measure(args, work) gives Results. Tables: lists of (metric, heading, digits, ratio)."""
     ap = argparse.ArgumentParser(prog=name, description=sys.modules["__main__"].__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("-r", "--runs", type=int, default=5, help="turns (5)")
