@@ -80,6 +80,9 @@ fuzz: ## build the fuzzers with clang and run each for FUZZ_SECONDS (30)
 	@ninja -C build-fuzz -j$(NINJA_JOBS)
 	@tools/run-fuzz build-fuzz $${FUZZ_SECONDS:-30}
 
+stress: build ## wake-ups under stress for STRESS_SECONDS (300)
+	@SOFTIOV_STRESS_S=$${STRESS_SECONDS:-300} $(BUILD)/tests/stress/wakeups
+
 asan: setup ## unit and protocol tests under AddressSanitizer and UBSan
 	$(call configure,build-asan,$(ASAN_ARGS))
 	@ninja -C build-asan -j$(NINJA_JOBS)

@@ -48,18 +48,23 @@ static uint32_t any(uint32_t *seed, uint32_t below)
 	return (*seed >> 8) % below;
 }
 
-/* Some time between none and a bit more than a quiet spell; now and then much longer. */
+/* Some time: up to a bit more than a quiet spell; or as long as a few loads and stores take, so
+ * that two threads' barriers meet; now and then much longer. */
 static void dawdle(uint32_t *seed)
 {
+	uint32_t how = any(seed, 64);
 	uint64_t end;
 
-	if (!any(seed, 64)) {
+	if (!how) {
 		usleep(any(seed, 1000));
-		return;
+	} else if (how < 32) {
+		for (uint32_t n = any(seed, 200); n; n--)
+			atomic_signal_fence(memory_order_seq_cst);
+	} else {
+		end = clock_now_ns() + any(seed, SPELL_NS + 20 * NS_PER_US);
+		while (clock_now_ns() < end)
+			cpu_relax();
 	}
-	end = clock_now_ns() + any(seed, SPELL_NS + 20 * NS_PER_US);
-	while (clock_now_ns() < end)
-		cpu_relax();
 }
 
 static void start_workers(void)
@@ -457,6 +462,8 @@ static bool wait_irq(struct duo *d)
 	struct pollfd p = {.fd = d->call, .events = POLLIN};
 	eventfd_t n;
 
+	if (any(&d->seed, 2))
+		dawdle(&d->seed);
 	if (gvq_enable_irq(&d->e.drv))
 		return true;
 	if (poll(&p, 1, (int)(lost_ns / NS_PER_MS)) != 1)
