@@ -17,7 +17,7 @@ RELEASE_ARGS = -Dbuildtype=release -Dtests=false
 BENCH_ARGS ?=
 TSAN_ARGS = -Db_sanitize=thread -Db_lundef=false -Dbench=false
 
-.PHONY: all setup build vm test unit proto vmtest layers demo shell bench bench-scale fuzz asan tsan \
+.PHONY: all setup build vm test unit proto vmtest layers demo shell bench bench-scale fuzz stress asan tsan \
 	test-asan clang format format-check lint install clean distclean help
 
 all: build
