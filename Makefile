@@ -15,9 +15,12 @@ T ?=
 ASAN_ARGS = -Db_sanitize=address,undefined -Db_lundef=false -Dbench=false
 RELEASE_ARGS = -Dbuildtype=release -Dtests=false
 BENCH_ARGS ?=
+# Which comparisons make bench-peers runs, and words for each
+PEER ?= ovs-dpdk dpdk-vhost qemu-net qemu-nvme
+PEER_ARGS ?=
 TSAN_ARGS = -Db_sanitize=thread -Db_lundef=false -Dbench=false
 
-.PHONY: all setup build vm test unit proto vmtest layers demo shell bench bench-scale fuzz stress asan tsan \
+.PHONY: all setup build vm test unit proto vmtest layers demo shell bench bench-peers bench-scale fuzz stress asan tsan \
 	test-asan clang format format-check lint install clean distclean help
 
 all: build
@@ -72,6 +75,12 @@ bench-scale: setup ## benchmark from 1 to 255 VFs; draws docs/scale.svg
 	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd bench/softiov-bench
 	@build-bench/bench/softiov-bench --scale --json build-bench/bench/scale.json $(BENCH_ARGS)
 	@gnuplot -e "data='build-bench/bench/scale.dat'; out='docs/scale.svg'" bench/scale.gp
+
+bench-peers: setup ## softiov beside others (PEER=ovs-dpdk dpdk-vhost qemu-net qemu-nvme); docs/peers.md
+	$(call configure,build-bench,$(RELEASE_ARGS))
+	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd src/cli/softiov bench/softiov-bench
+	@set -e; for p in $(PEER); do case $$p in qemu-*) tools/vm-fetch --storage ;; esac; \
+		$(PYTHON) -B bench/peers/$$p $(PEER_ARGS); done
 
 fuzz: ## build the fuzzers with clang and run each for FUZZ_SECONDS (30)
 	@tools/setup build fuzz

@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get("SOFTIOV_BUILD") or os.path.join(TOP, "build-bench"))
 ROOT = os.path.join(TOP, "build", "peers", "root")
-MULTIARCH = "/usr/lib/x86_64-linux-gnu"
+MULTIARCH = "/usr/lib/%s-linux-gnu" % os.uname().machine
 
 OURS = "softiov"
 
@@ -135,6 +135,16 @@ def library(name):
         if os.path.exists(os.path.join(folder, name)):
             return os.path.join(folder, name)
     raise Refused("no %s in the packages: another release of Debian?" % name)
+
+
+def dpdk_abi():
+    """The number at the end of the names of DPDK's packages and libraries, which each release raises."""
+    out = subprocess.run(["apt-cache", "pkgnames", "librte-vhost"], stdout=subprocess.PIPE, text=True,
+                         check=False).stdout
+    found = re.findall(r"^librte-vhost-?(\d+)$", out, re.M)
+    if not found:
+        raise Refused("apt knows no DPDK here; on Debian, `apt-get update` may help")
+    return found[0]
 
 
 def environment(**more):
