@@ -26,18 +26,28 @@
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct worker *all_workers, *spare_workers;
 
-static void control_lock(struct worker *w)
+void worker_control_lock(struct worker *w)
 {
 	assert(!worker_self);
 	atomic_store(&w->want, 1);
 	pthread_mutex_lock(&w->lock);
 }
 
-static void control_unlock(struct worker *w)
+void worker_control_unlock(struct worker *w)
 {
 	atomic_store(&w->want, 0);
 	pthread_cond_signal(&w->wanted);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void worker_each(void (*fn)(struct worker *w))
+{
+	struct worker *w;
+
+	pthread_mutex_lock(&all_lock);
+	for (w = all_workers; w; w = w->next)
+		fn(w);
+	pthread_mutex_unlock(&all_lock);
 }
 
 static struct worker *worker_alloc(void)
@@ -64,6 +74,7 @@ static struct worker *worker_alloc(void)
 	}
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->wanted, NULL);
+	pthread_cond_init(&w->rest_over, NULL);
 	return w;
 }
 
@@ -75,6 +86,11 @@ static void worker_reset(struct worker *w, const char *name, unsigned flags)
 	w->credit = CLOCK_CREDIT;
 	w->watches_free = WATCH_FREE_NONE;
 	w->round = w->urgent_run = 0;
+	w->cpu_ns = w->charged_ns = w->rest_until_ns = 0;
+	w->work = 0;
+	atomic_store(&w->rests, 0);
+	atomic_store(&w->rested_ns, 0);
+	atomic_store(&w->work_ns, 0);
 	atomic_store(&w->stop, false);
 	atomic_store(&w->loops, 0);
 	atomic_store(&w->sleeps, 0);
@@ -137,6 +153,9 @@ void worker_destroy(struct worker *w)
 	assert(!atomic_load(&w->n_pollers));
 	atomic_store(&w->stop, true);
 	worker_wake(w);
+	worker_control_lock(w); /* it may rest */
+	pthread_cond_signal(&w->rest_over);
+	worker_control_unlock(w);
 	pthread_join(w->thread, NULL);
 	free(w->watches);
 	w->watches = NULL;
@@ -151,21 +170,32 @@ void worker_destroy(struct worker *w)
 	pthread_mutex_unlock(&all_lock);
 }
 
+void worker_attach(struct worker *w, struct poller *p, enum poller_state state)
+{
+	p->worker = w;
+	p->all_prev = NULL;
+	p->all_next = w->pollers;
+	if (w->pollers)
+		w->pollers->all_prev = p;
+	w->pollers = p;
+	flow_attach(w, p);
+	/* an exchange: what was published before an ignored kick is seen by the first arm() or
+	 * poll() */
+	atomic_exchange(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
+	worker_make_pending(w, p, state);
+	atomic_fetch_add(&w->n_pollers, 1);
+}
+
 void worker_add(struct worker *w, struct poller *p)
 {
 	assert(!p->worker);
-	control_lock(w);
-	p->worker = w;
+	worker_control_lock(w);
 	p->prev = p->next = p->timer_prev = p->timer_next = NULL;
 	p->urgent = false;
-	p->idle_since_ns = p->gap_ns = 0;
-	flow_attach(w, p);
+	p->idle_since_ns = p->gap_ns = p->cost = p->moved_ns = 0;
 	atomic_store(&p->timer_ns, 0);
-	/* an exchange: what was published before an ignored kick is seen by the first arm() */
-	atomic_exchange(&p->kicked, POLLER_ATTACHED | POLLER_QUEUED);
-	worker_make_pending(w, p, POLLER_NEW);
-	atomic_fetch_add(&w->n_pollers, 1);
-	control_unlock(w);
+	worker_attach(w, p, POLLER_NEW);
+	worker_control_unlock(w);
 	worker_wake(w);
 }
 
@@ -191,8 +221,8 @@ static bool unkick(struct worker *w, struct poller *p)
 	return false;
 }
 
-/* Ends kicking: on return nobody has the poller on, or will put it on, the kick list. */
-static void detach(struct worker *w, struct poller *p)
+/* On return nobody has the poller on, or will put it on, the kick list. */
+static void end_kicks(struct worker *w, struct poller *p)
 {
 	uint32_t attached = POLLER_ATTACHED;
 
@@ -219,112 +249,67 @@ void poller_set_policy(struct poller *p, enum poller_policy policy)
 		p->policy = policy;
 		return;
 	}
-	control_lock(w);
+	worker_control_lock(w);
 	p->policy = policy;
-	control_unlock(w);
+	worker_control_unlock(w);
 	/* Who shall never idle has to leave that state; a kick in vain does no harm. */
 	poller_kick(p);
 }
 
-static void unwatch(struct worker *w, struct watch *watch)
+void worker_detach(struct worker *w, struct poller *p)
 {
-	epoll_ctl(w->epfd, EPOLL_CTL_DEL, watch->fd, NULL);
-	watch->poller = NULL;
-	watch->gen++;
-	watch->next_free = w->watches_free;
-	w->watches_free = (uint32_t)(watch - w->watches);
-	w->watches_used--;
+	worker_timer_del(w, p);
+	end_kicks(w, p);
+	flow_detach(w, p);
+	if (p->all_prev)
+		p->all_prev->all_next = p->all_next;
+	else
+		w->pollers = p->all_next;
+	if (p->all_next)
+		p->all_next->all_prev = p->all_prev;
+	p->worker = NULL;
+	atomic_fetch_sub(&w->n_pollers, 1);
 }
 
 void worker_remove(struct poller *p)
 {
 	const struct timespec pause = {0, SYNC_SLEEP_NS};
 	struct worker *w = p->worker;
-	uint32_t i;
 
 	if (!w)
 		return;
-	control_lock(w);
+	worker_control_lock(w);
 	while (w->current == p) { /* offline within this very poll() */
 		atomic_store(&w->leaving, p);
-		control_unlock(w);
+		worker_control_unlock(w);
 		nanosleep(&pause, NULL);
-		control_lock(w);
+		worker_control_lock(w);
 	}
 	atomic_store(&w->leaving, NULL);
-	for (i = 0; i < w->n_watches; i++) {
-		if (w->watches[i].poller == p)
-			unwatch(w, &w->watches[i]);
-	}
-	worker_timer_del(w, p);
-	detach(w, p);
-	flow_detach(w, p);
-	p->worker = NULL;
-	atomic_fetch_sub(&w->n_pollers, 1);
-	control_unlock(w);
-}
-
-/* A free slot's index, or -ENOMEM. */
-static int watch_slot(struct worker *w)
-{
-	uint32_t n = w->n_watches, i;
-	struct watch *grown;
-
-	if (w->watches_free == WATCH_FREE_NONE) {
-		grown = realloc(w->watches, (n * 2 + 16) * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		w->watches = grown;
-		w->n_watches = n * 2 + 16;
-		for (i = n; i < w->n_watches; i++) {
-			grown[i] = (struct watch){.next_free = w->watches_free};
-			w->watches_free = i;
-		}
-	}
-	return (int)w->watches_free;
+	watch_del(w, p, -1);
+	worker_detach(w, p);
+	worker_control_unlock(w);
 }
 
 int poller_watch_fd(struct poller *p, int fd)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
-	struct worker *w = p->worker;
-	struct watch *watch;
-	int slot, r = 0;
+	int r;
 
-	control_lock(w);
-	slot = watch_slot(w);
-	if (slot < 0) {
-		r = slot;
-		goto out;
-	}
-	watch = &w->watches[slot];
-	ev.data.u64 = (uint64_t)watch->gen << 32 | (uint32_t)slot;
-	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) {
-		r = -errno;
-		goto out;
-	}
-	w->watches_free = watch->next_free;
-	w->watches_used++;
-	watch->poller = p;
-	watch->fd = fd;
-out:
-	control_unlock(w);
+	worker_control_lock(p->worker);
+	r = watch_add(p->worker, p, fd);
+	worker_control_unlock(p->worker);
 	return r;
 }
 
 void poller_unwatch_fd(struct poller *p, int fd)
 {
 	struct worker *w = p->worker;
-	uint32_t i;
 
-	if (!w)
+	if (!w || fd < 0)
 		return;
-	control_lock(w);
-	for (i = 0; i < w->n_watches; i++) {
-		if (w->watches[i].poller == p && w->watches[i].fd == fd)
-			unwatch(w, &w->watches[i]);
-	}
-	control_unlock(w);
+	worker_control_lock(w);
+	watch_del(w, p, fd);
+	worker_control_unlock(w);
 }
 
 /* ---- quiescence ---- */
@@ -356,18 +341,47 @@ void worker_synchronize(void)
 
 /* ---- statistics ---- */
 
+static uint64_t cpu_time(const struct worker *w)
+{
+	struct timespec ts;
+	clockid_t id;
+
+	if (pthread_getcpuclockid(w->thread, &id) || clock_gettime(id, &ts))
+		return 0;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t get(const _Atomic uint64_t *stat)
+{
+	return atomic_load_explicit(stat, memory_order_relaxed);
+}
+
 void worker_get_stats(const struct worker *w, struct worker_stats *st)
 {
-	uint64_t since = atomic_load_explicit(&w->awake_since_ns, memory_order_relaxed);
-	uint64_t now = clock_now_ns();
+	uint64_t since = get(&w->awake_since_ns), now = clock_now_ns();
 
-	st->loops = atomic_load_explicit(&w->loops, memory_order_relaxed);
-	st->sleeps = atomic_load_explicit(&w->sleeps, memory_order_relaxed);
-	st->busy_ns = atomic_load_explicit(&w->busy_ns, memory_order_relaxed);
+	st->loops = get(&w->loops);
+	st->sleeps = get(&w->sleeps);
+	st->busy_ns = get(&w->busy_ns);
 	if (since && now > since)
 		st->busy_ns += now - since;
+	st->work_ns = get(&w->work_ns);
+	st->cpu_ns = cpu_time(w);
+	st->rests = get(&w->rests);
+	st->rested_ns = get(&w->rested_ns);
 	st->pollers = atomic_load_explicit(&w->n_pollers, memory_order_relaxed);
 	st->active = atomic_load_explicit(&w->n_active, memory_order_relaxed);
+}
+
+void worker_each_poller(struct worker *w, void (*fn)(const struct poller *p, void *opaque),
+			void *opaque)
+{
+	struct poller *p;
+
+	worker_control_lock(w);
+	for (p = w->pollers; p; p = p->all_next)
+		fn(p, opaque);
+	worker_control_unlock(w);
 }
 
 const char *worker_name(const struct worker *w)

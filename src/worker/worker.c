@@ -14,6 +14,7 @@
 
 #define FD_CHECK_NS    (20 * NS_PER_US)
 #define EVENTS_MAX     64
+#define POLL_COST      128
 #define TIMER_SLACK_NS 1000
 #define BUDGET_LAST    (16 << 10) /* of the look after arm(): whoever has more is not idle */
 
@@ -98,7 +99,8 @@ static unsigned call_poll(struct worker *w, struct poller *p, uint32_t budget)
 	p->budget = budget;
 	n = p->ops->poll(p);
 	p->cost += n;
-	w->credit -= COST_EMPTY + (int)MIN(n, 1u << 30);
+	w->work += n;
+	w->credit -= (int64_t)n + COST_EMPTY;
 	return n;
 }
 
@@ -246,15 +248,8 @@ void worker_timer_del(struct worker *w, struct poller *p)
 		w->timer_min = TIMER_NONE; /* else it may be too early, which does no harm */
 }
 
-void poller_set_timer(struct poller *p, uint64_t at_ns)
+void worker_timer_add(struct worker *w, struct poller *p, uint64_t at_ns)
 {
-	struct worker *w = p->worker;
-
-	assert(w && w == worker_self);
-	if (!at_ns) {
-		worker_timer_del(w, p);
-		return;
-	}
 	if (!atomic_load_explicit(&p->timer_ns, memory_order_relaxed)) {
 		p->timer_prev = NULL;
 		p->timer_next = w->timers;
@@ -264,6 +259,17 @@ void poller_set_timer(struct poller *p, uint64_t at_ns)
 	}
 	atomic_store_explicit(&p->timer_ns, at_ns, memory_order_relaxed);
 	w->timer_min = MIN(w->timer_min, at_ns);
+}
+
+void poller_set_timer(struct poller *p, uint64_t at_ns)
+{
+	struct worker *w = p->worker;
+
+	assert(w && w == worker_self);
+	if (at_ns)
+		worker_timer_add(w, p, at_ns);
+	else
+		worker_timer_del(w, p);
 }
 
 void poller_rest(struct poller *p, uint64_t at_ns)
@@ -377,24 +383,78 @@ static bool has_reason_to_stay(struct worker *w)
 	       atomic_load(&w->stop);
 }
 
+/*
+ * Looks at the clock. Of the time since the last look the part counts as work that polls cost; one
+ * that finds nothing takes about as long as POLL_COST would.
+ */
+static void tick(struct worker *w)
+{
+	uint64_t polls = ((uint64_t)(CLOCK_CREDIT - w->credit) - w->work) / COST_EMPTY;
+	uint64_t now = clock_now_ns();
+
+	if (w->work)
+		stat_add(&w->work_ns, (now - w->now_ns) * w->work / (w->work + polls * POLL_COST));
+	w->now_ns = now;
+	w->work = 0;
+	w->credit = CLOCK_CREDIT;
+}
+
+/* The time that the worker was awake, as statistics have it. */
+static void end_awake(struct worker *w)
+{
+	stat_add(&w->busy_ns, w->now_ns - atomic_load(&w->awake_since_ns));
+	atomic_store(&w->awake_since_ns, 0);
+}
+
+static void begin_awake(struct worker *w)
+{
+	w->now_ns = clock_now_ns();
+	atomic_store(&w->awake_since_ns, w->now_ns);
+	w->credit = CLOCK_CREDIT;
+	w->work = 0;
+}
+
+/* Around a wait that lets go of the lock. */
+void worker_pause_begins(struct worker *w)
+{
+	stat_add(&w->rests, 1);
+	end_awake(w);
+	epoch_add(w, 1);
+}
+
+void worker_pause_ends(struct worker *w)
+{
+	uint64_t before = w->now_ns;
+
+	epoch_add(w, 1);
+	begin_awake(w);
+	stat_add(&w->rested_ns, w->now_ns - before);
+}
+
 static void sleep_until_event(struct worker *w)
 {
 	struct epoll_event ev[EVENTS_MAX];
-	uint64_t until = w->timer_min;
+	uint64_t until;
 	int n = 0;
+
+	tick(w);
+	if (unlikely(limit_on())) {
+		limit_charge(w, true);
+		if (w->rest_until_ns)
+			return;
+	}
+	until = w->timer_min;
 
 	/* The order is the protocol: first say that we sleep, then look for kicks. A kicker puts
 	 * its poller on the list, then looks whether we sleep. One of the two sees the other. */
 	atomic_store(&w->sleeping, 1);
 	if (!has_reason_to_stay(w)) {
 		stat_add(&w->sleeps, 1);
-		stat_add(&w->busy_ns, clock_now_ns() - atomic_load(&w->awake_since_ns));
-		atomic_store(&w->awake_since_ns, 0);
+		end_awake(w);
 		go_quiescent(w);
 		n = wait_events(w, ev, until);
 		go_running(w);
-		w->now_ns = clock_now_ns();
-		atomic_store(&w->awake_since_ns, w->now_ns);
+		begin_awake(w);
 		w->fd_check_ns = w->now_ns;
 	}
 	atomic_store(&w->sleeping, 0);
@@ -407,14 +467,15 @@ static void look_around(struct worker *w)
 {
 	struct epoll_event ev[EVENTS_MAX];
 
-	w->credit = CLOCK_CREDIT;
-	w->now_ns = clock_now_ns();
+	tick(w);
 	if (w->watches_used && w->now_ns - w->fd_check_ns >= FD_CHECK_NS) {
 		w->fd_check_ns = w->now_ns;
 		handle_events(w, ev, epoll_wait(w->epfd, ev, EVENTS_MAX, 0));
 	}
 	fire_timers(w);
 	retire_quiet(w);
+	if (unlikely(limit_on()))
+		limit_charge(w, false);
 }
 
 void *worker_main(void *arg)
@@ -425,8 +486,7 @@ void *worker_main(void *arg)
 	pthread_setname_np(pthread_self(), w->name);
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	go_running(w);
-	w->now_ns = clock_now_ns();
-	atomic_store(&w->awake_since_ns, w->now_ns);
+	begin_awake(w);
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		if (atomic_load(&w->want))
 			yield_to_control(w);
@@ -441,7 +501,9 @@ void *worker_main(void *arg)
 		}
 		if (w->credit <= 0)
 			look_around(w);
-		if (!w->active.head && !w->pending.head)
+		if (unlikely(w->rest_until_ns))
+			limit_rest(w);
+		else if (!w->active.head && !w->pending.head)
 			sleep_until_event(w);
 	}
 	go_quiescent(w);

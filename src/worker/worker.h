@@ -146,6 +146,14 @@ void worker_add(struct worker *w, struct poller *p);
  */
 void worker_remove(struct poller *p);
 
+/*
+ * Gives the poller to another worker, with its fds and its timer; no kick is lost. Waits for the
+ * turn of both to end. -EPERM: the owner has not said that it may be moved, or one of the workers
+ * is for a single owner; -ENOENT: it has not been added; else see poller_watch_fd(). Then it
+ * stays where it was. Control.
+ */
+int poller_move(struct poller *p, struct worker *to);
+
 /* Takes effect at once, also while it is added. Control. */
 void poller_set_policy(struct poller *p, enum poller_policy policy);
 
@@ -214,6 +222,10 @@ struct worker_stats {
 	uint64_t loops;	  /* turns of the loop that found work */
 	uint64_t sleeps;  /* times it went to sleep */
 	uint64_t busy_ns; /* time spent awake */
+	uint64_t work_ns; /* of this, the part that found work, about */
+	uint64_t cpu_ns;  /* CPU time of its thread */
+	uint64_t rests;	  /* times that the CPU limit made it rest */
+	uint64_t rested_ns;
 	uint32_t pollers; /* owned */
 	uint32_t active;  /* of these, being polled now */
 };
@@ -221,6 +233,17 @@ struct worker_stats {
 /* A snapshot; fields may be of slightly different instants. Any thread. */
 void worker_get_stats(const struct worker *w, struct worker_stats *st);
 const char *worker_name(const struct worker *w);
+
+/* Calls fn for each poller that the worker has. fn must not change that. Control. */
+void worker_each_poller(struct worker *w, void (*fn)(const struct poller *p, void *opaque),
+			void *opaque);
+
+/*
+ * How many cores' time all workers together may use, on an average over some milliseconds; 0: no
+ * limit. Process-wide, takes effect at once. Control.
+ */
+void worker_set_cpu_limit(double cores);
+double worker_cpu_limit(void);
 
 /* How long an adaptive poller stays active without work at most, which is what a sleep and a
  * wake-up are held to cost; process-wide. Default 50 us. */

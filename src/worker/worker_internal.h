@@ -87,7 +87,9 @@ struct worker {
 
 	/* below: under the lock */
 	_Alignas(CACHE_LINE) pthread_mutex_t lock;
-	pthread_cond_t wanted; /* want has become 0 */
+	pthread_cond_t wanted;	  /* want has become 0 */
+	pthread_cond_t rest_over; /* or nearly so */
+	struct poller *pollers;	  /* all */
 	struct poller_list active, pending;
 	struct flow_queue flows[FLOW_LISTS];
 	uint64_t round;		/* of the backlogged; see sched.c */
@@ -98,12 +100,16 @@ struct worker {
 	uint64_t timer_min; /* no timer is due before */
 	uint64_t now_ns;    /* as of the last look */
 	uint64_t fd_check_ns;
-	int credit;
+	uint64_t cpu_ns, charged_ns; /* see limit.c */
+	uint64_t rest_until_ns;	     /* 0: need not rest */
+	uint64_t work;		     /* cost of the work since the last look */
+	int64_t credit;		     /* until the next look */
 	struct watch *watches;
 	uint32_t n_watches, watches_free, watches_used;
 
 	/* statistics: written by the worker (pollers: by control), read by anyone */
 	_Atomic uint64_t loops, sleeps, busy_ns, awake_since_ns;
+	_Atomic uint64_t work_ns, rests, rested_ns;
 	_Atomic uint32_t n_pollers, n_active;
 
 	int epfd;
@@ -155,6 +161,28 @@ void flow_activate(struct worker *w, struct poller *p);
 void flow_deactivate(struct worker *w, struct poller *p);
 void flow_turn(struct worker *w);
 
+/* limit.c, under the lock. */
+bool limit_on(void);
+/* Counts the CPU time since the last call, unless that was just now and it is not to be now. Sets
+ * rest_until_ns when too much was used. */
+void limit_charge(struct worker *w, bool now);
+void limit_rest(struct worker *w);
+
+/* watch.c, under the lock. fd < 0: all of the poller's. Errors: see poller_watch_fd(). */
+int watch_add(struct worker *w, struct poller *p, int fd);
+void watch_del(struct worker *w, const struct poller *p, int fd);
+int watch_copy(const struct worker *from, struct worker *to, struct poller *p);
+
+/* control.c. Locks a worker for the control thread, at the end of its turn at the latest. */
+void worker_control_lock(struct worker *w);
+void worker_control_unlock(struct worker *w);
+void worker_each(void (*fn)(struct worker *w));
+
+/* control.c, under the lock: makes the poller the worker's, with its state as it is; takes it away
+ * with its timer, but for its watches. */
+void worker_attach(struct worker *w, struct poller *p, enum poller_state state);
+void worker_detach(struct worker *w, struct poller *p);
+
 /* quiet.c, under the lock. */
 void quiet_ends(const struct worker *w, struct poller *p);
 void quiet_woken(const struct worker *w, struct poller *p);
@@ -164,9 +192,14 @@ bool quiet_over(const struct worker *w, const struct poller *p);
  * which is returned. */
 unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget);
 
+/* The worker's own: around a rest, while which it does not hold the lock. */
+void worker_pause_begins(struct worker *w);
+void worker_pause_ends(struct worker *w);
+
 /* Under the lock. */
 void worker_make_pending(struct worker *w, struct poller *p, enum poller_state state);
 void worker_set_inactive(struct worker *w, struct poller *p); /* off the active list */
+void worker_timer_add(struct worker *w, struct poller *p, uint64_t at_ns);
 void worker_timer_del(struct worker *w, struct poller *p);
 
 #endif

@@ -9,7 +9,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/util.h"
@@ -27,6 +29,7 @@ static struct source {
 	_Atomic uint64_t taken;
 	_Atomic uint32_t inside; /* poll() on two threads would show */
 	bool knows;		 /* arm() looks for work */
+	int fd;			 /* kicked by it; -1: by poller_kick() */
 } sources[N_POLLERS];
 
 static _Atomic bool stop;
@@ -80,7 +83,10 @@ static void *kicker(void *arg)
 	while (!atomic_load(&stop) && !*lost) {
 		s = &sources[rand_r(&seed) % N_POLLERS];
 		mine = atomic_fetch_add(&s->work, 1) + 1;
-		poller_kick(&s->poller);
+		if (s->fd >= 0)
+			eventfd_write(s->fd, 1);
+		else
+			poller_kick(&s->poller);
 		if (rand_r(&seed) % 4 == 0) {
 			end = clock_now_ns() + LOST_NS;
 			while (atomic_load(&s->taken) < mine && clock_now_ns() < end)
@@ -121,7 +127,7 @@ static void setup(void)
 	for (i = 0; i < N_WORKERS; i++)
 		assert_int_equal(worker_create("w", 0, &workers[i]), 0);
 	for (i = 0; i < N_POLLERS; i++) {
-		sources[i] = (struct source){.poller.ops = &source_ops, .knows = i & 1};
+		sources[i] = (struct source){.poller.ops = &source_ops, .knows = i & 1, .fd = -1};
 		worker_add(workers[i % N_WORKERS], &sources[i].poller);
 	}
 }
@@ -200,6 +206,53 @@ static void test_remove_under_load(void **state)
 	setup();
 	assert_int_equal(run_kickers(move_around), 0);
 	finish();
+}
+
+/* As above, but live, with shares, policies and doorbells. */
+static void move_live(uint64_t end)
+{
+	static const enum poller_policy policies[] = {POLLER_ADAPTIVE, POLLER_NEVER,
+						      POLLER_ADAPTIVE, POLLER_ALWAYS};
+	unsigned seed = 2, moves = 0;
+	struct source *s;
+
+	while (clock_now_ns() < end) {
+		s = &sources[rand_r(&seed) % N_POLLERS];
+		assert_int_equal(poller_move(&s->poller, workers[rand_r(&seed) % N_WORKERS]), 0);
+		moves++;
+		if (rand_r(&seed) % 16 == 0)
+			poller_set_policy(&s->poller,
+					  policies[rand_r(&seed) % ARRAY_SIZE(policies)]);
+		pause_some(&seed);
+	}
+	print_message("%u moves\n", moves);
+}
+
+static void test_move_under_load(void **state)
+{
+	struct poller_share share[2] = {0};
+	int i;
+
+	for (i = 0; i < N_WORKERS; i++)
+		assert_int_equal(worker_create("w", 0, &workers[i]), 0);
+	for (i = 0; i < N_POLLERS; i++) {
+		sources[i] = (struct source){.poller.ops = &source_ops, .knows = i & 1, .fd = -1};
+		sources[i].poller.share = i < 4 ? &share[i / 2] : NULL;
+		sources[i].poller.movable = true;
+		worker_add(workers[i % N_WORKERS], &sources[i].poller);
+		if (i % 3 == 0)
+			continue;
+		sources[i].fd = eventfd(0, EFD_NONBLOCK);
+		assert_int_equal(poller_watch_fd(&sources[i].poller, sources[i].fd), 0);
+	}
+	worker_set_quiet_spell_ns(5 * NS_PER_US);
+	assert_int_equal(run_kickers(move_live), 0);
+	worker_set_quiet_spell_ns(50 * NS_PER_US);
+	finish();
+	for (i = 0; i < N_POLLERS; i++) {
+		if (sources[i].fd >= 0)
+			close(sources[i].fd);
+	}
 }
 
 /* What worker_synchronize() promises: memory unpublished before it can be freed after it. */
@@ -290,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_lost_wakeup),
 		cmocka_unit_test(test_remove_under_load),
+		cmocka_unit_test(test_move_under_load),
 		cmocka_unit_test(test_synchronize),
 	};
 

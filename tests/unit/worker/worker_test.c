@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -293,6 +294,53 @@ static void test_timer(void **state)
 	worker_destroy(w);
 }
 
+/* A poller takes its fds, its timer and a kick with it, and says no where it must. */
+static void test_move(void **state)
+{
+	static const struct poller_ops timed_ops = {.poll = timer_poll};
+	struct source s = {.poller.ops = &bare_ops, .poller.movable = true};
+	struct source timed = {.poller.ops = &timed_ops, .poller.movable = true, .work = 1};
+	struct source fixed = {.poller.ops = &bare_ops};
+	struct worker *a = start(0), *b = start(0), *c = start(WORKER_MAY_BLOCK);
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct worker_stats st;
+
+	assert_int_equal(poller_move(&s.poller, a), -ENOENT);
+	worker_add(a, &s.poller);
+	worker_add(a, &timed.poller);
+	worker_add(a, &fixed.poller);
+	assert_int_equal(poller_watch_fd(&s.poller, fd), 0);
+	assert_int_equal(poller_move(&fixed.poller, b), -EPERM);
+	assert_int_equal(poller_move(&s.poller, c), -EPERM);
+	assert_int_equal(poller_move(&s.poller, a), 0);
+	await(!atomic_load(&timed.work));
+	await(asleep(a) && asleep(b));
+	assert_int_equal(poller_move(&s.poller, b), 0);
+	assert_int_equal(poller_move(&timed.poller, b), 0);
+	assert_ptr_equal(s.poller.worker, b);
+	worker_get_stats(a, &st);
+	assert_int_equal(st.pollers, 1);
+	worker_get_stats(b, &st);
+	assert_int_equal(st.pollers, 2);
+	await(atomic_load(&timed.fired_ns));
+	await(asleep(b));
+	for (uint64_t i = 1; i <= 10; i++) {
+		atomic_fetch_add(&s.work, 1);
+		eventfd_write(fd, 1);
+		await(atomic_load(&s.done) == i);
+		assert_int_equal(poller_move(&s.poller, i & 1 ? a : b), 0);
+		if (i & 2)
+			await(asleep(a) && asleep(b));
+	}
+	worker_remove(&s.poller);
+	worker_remove(&timed.poller);
+	worker_remove(&fixed.poller);
+	worker_destroy(a);
+	worker_destroy(b);
+	worker_destroy(c);
+	close(fd);
+}
+
 static unsigned cancel_poll(struct poller *p)
 {
 	struct source *s = container_of(p, struct source, poller);
@@ -562,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_fd_while_busy),
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test(test_timer_cancel),
+		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_offline),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_remove_while_other_becomes_idle),
