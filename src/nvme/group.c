@@ -464,6 +464,7 @@ static bool group_arm(struct poller *p)
 	struct nvme_group *g = container_of(p, struct nvme_group, poller);
 	struct nvme_sq *sq;
 
+	g->woken = false; /* the poll() after this must not hush the host again */
 	/* Only after a quiet spell: a queue of depth one does not come and go all the time. */
 	if (g->busy && !g->outstanding && !atomic_load(&g->stopping))
 		nvme_group_idle(g);
