@@ -9,7 +9,7 @@
  * waits for the host to take some, too. When nothing can move any more all must have been done; and
  * never is a command fetched that was not sent.
  *
- * HUSH: awake again, the device tells the host so at once.
+ * HUSH: awake again, the device tells the host so at once; with try_idle()'s last look.
  * LATE: one command was sent by the register before the shadows came.
  * M_*: one step left out or in another place; with DRIVER in its name it is a host's mistake.
  */
@@ -203,39 +203,57 @@ inline hush(d, event_slot, size)
 	STORE(DEV, event_slot, d.event)
 }
 
-proctype device()
+/* group_poll() of a group that was woken: wake_up() */
+inline wake_up()
 {
-	byte head = START, posted = START, n, v;
-	bit rung;
-
-	do
-	:: poll(n, v);
-	   if
-	   :: n > 0
-	   :: n == 0 -> /* a quiet spell: try_idle() */
-#ifdef M_ARM_BEFORE_IDLE
-		arm(n, v);
-		XCHG(DEV, KICKED, 0, v);
-#else
-		XCHG(DEV, KICKED, 0, v);
-		arm(n, v);
-#endif
-#ifdef M_HUSH_LATE
-		hush(tail, TAIL_EVENT, SQ_SIZE);
-#endif
-		/* try_idle() polls once more, which would hide what group_arm() lacks. */
-		if
-		:: n == 0 -> mem[KICKED] /* asleep */
-		:: else
-		fi;
 #ifdef HUSH
+	if
+	:: woken ->
+		woken = 0;
 		if
 		:: tail.synced -> hush(tail, TAIL_EVENT, SQ_SIZE); hush(ack, HEAD_EVENT, CQ_SIZE)
 		:: else
-		fi;
+		fi
+	:: else
+	fi
+#else
+	skip
 #endif
-		v = 0
+}
+
+proctype device()
+{
+	byte head = START, posted = START, n, v;
+	bit rung, woken;
+
+	do
+	:: wake_up();
+	   poll(n, v);
+	   n = 0
+	:: /* retire(), try_idle(): after a quiet spell, or when its turn to be polled has not come yet */
+#ifdef M_ARM_BEFORE_IDLE
+	   arm(n, v);
+	   XCHG(DEV, KICKED, 0, v);
+#else
+	   XCHG(DEV, KICKED, 0, v);
+	   arm(n, v);
+#endif
+#ifdef HUSH
+#ifndef M_WOKEN_STAYS
+	   woken = 0; /* group_arm() */
+#endif
+	   /* Without HUSH there is no last look, which would hide what group_arm() lacks. */
+	   if
+	   :: n == 0 -> wake_up(); poll(n, v)
+	   :: else
 	   fi;
+	   woken = 1; /* group_disarm(), when it has work or is woken */
+#endif
+	   if
+	   :: n == 0 -> mem[KICKED] /* asleep */
+	   :: else
+	   fi;
+	   v = 0;
 	   n = 0
 	od
 }
