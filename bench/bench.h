@@ -64,7 +64,8 @@ enum metric {
 	M_SET,	     /* Mb/s that are set */
 	M_GOT,	     /* Mb/s that arrived */
 	M_ACCURACY,  /* % of M_SET */
-	M_UNLIMITED, /* Mb/s of the same frames without a limit */
+	M_BY_CPU,    /* Mb/s for a second that the worker is on a core */
+	M_UNLIMITED, /* M_BY_CPU of the same frames without a limit */
 	M_START,     /* ms from the daemon's start until it is ready */
 	M_OWN,	     /* KiB of the daemon's memory a VF, nothing attached */
 	M_ATTACHED,  /* KiB more a VF, its own only, when attached */
@@ -101,6 +102,7 @@ struct bench_case {
 	unsigned depth; /* commands under way */
 	unsigned write_percent;
 	bool sequential;
+	bool mapped; /* doorbells, at a device that is polled always; else shadow doorbells */
 	/* NEIGHBOUR: what the others send; a frame back and forth, else 1000 a second */
 	enum traffic others;
 	bool ping_pong;
@@ -163,9 +165,9 @@ int bench_run_light_load(struct bench *b, const struct bench_case *c, struct res
 int bench_run_rate(struct bench *b, const struct bench_case *c, struct result *r);
 int bench_run_scale(struct bench *b, const struct bench_case *c, struct result *r);
 
-/* A host with one queue pair at ssd0/vf0. 0 or -errno. */
+/* A host with one queue pair at ssd0/vf0; how it rings: see bench_case. 0 or -errno. */
 struct nvme_host;
-int bench_open_disk(const struct daemon_run *d, struct nvme_host **out);
+int bench_open_disk(const struct daemon_run *d, bool mapped, struct nvme_host **out);
 /* Bytes of a disk; of the null one there is no end. */
 uint64_t bench_disk_size(enum backend disk);
 bool bench_has_kind(const struct result *r, unsigned n, enum case_kind kind);

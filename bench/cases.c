@@ -16,6 +16,8 @@
 #define STORAGE_CASE(says, bytes, on, qd, percent, seq)                                            \
 	{.name = says, .kind = STORAGE, .len = bytes, .disk = on, .depth = qd,                     \
 	 .write_percent = percent, .sequential = seq}
+#define MAPPED_CASE(says, qd)                                                                      \
+	{.name = says, .kind = STORAGE, .len = 4096, .disk = NULL_DISK, .depth = qd, .mapped = true}
 #define WORKERS_CASE(says, bytes, buf, tso)                                                        \
 	{.name = says, .kind = WORKERS, .len = bytes, .rx_buf = buf, .tx_buf = buf, .gso = tso}
 #define NEIGHBOUR_CASE(says, traffic, pingpong)                                                    \
@@ -78,6 +80,9 @@ const struct bench_case bench_cases[] = {
 	STORAGE_CASE("nvme null 4K read QD1", 4096, NULL_DISK, 1, 0, false),
 	STORAGE_CASE("nvme null 4K read QD32", 4096, NULL_DISK, 32, 0, false),
 	STORAGE_CASE("nvme null 4K read QD128", 4096, NULL_DISK, 128, 0, false),
+	MAPPED_CASE("nvme null 4K read QD1 mapped", 1),
+	MAPPED_CASE("nvme null 4K read QD32 mapped", 32),
+	MAPPED_CASE("nvme null 4K read QD128 mapped", 128),
 	STORAGE_CASE("nvme null 4K write QD1", 4096, NULL_DISK, 1, 100, false),
 	STORAGE_CASE("nvme null 4K write QD32", 4096, NULL_DISK, 32, 100, false),
 	STORAGE_CASE("nvme null 4K write QD128", 4096, NULL_DISK, 128, 100, false),

@@ -26,8 +26,8 @@ void frame_make(uint8_t *p, unsigned hdr_len, const uint8_t *to, const uint8_t *
 		return;
 	p[0] = 1; /* NEEDS_CSUM */
 	p[1] = 1; /* TCPv4 */
-	put_le16(p + 2, 54);
-	put_le16(p + 4, 1448);
+	put_le16(p + 2, FRAME_HEADERS);
+	put_le16(p + 4, FRAME_MSS);
 	put_le16(p + 6, 34);
 	put_le16(p + 8, 16);
 }

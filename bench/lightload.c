@@ -90,7 +90,7 @@ static int begin_commands(const struct daemon_run *d, const struct bench_case *c
 {
 	struct nvme_host_sq *sq;
 	uint64_t addr;
-	int err = bench_open_disk(d, &l->host);
+	int err = bench_open_disk(d, false, &l->host);
 
 	if (err)
 		return err;

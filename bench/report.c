@@ -42,7 +42,7 @@ static const struct {
 	[M_BOUND] = {"round-us", "a round us"},
 	[M_PERCENT] = {"percent-of-core", "daemon's CPU, % of a core"},
 	[M_ONE_CPU] = {"one-worker-mpps-of-cpu", "one worker: M frames/s of its CPU"},
-	[M_TWO_CPU] = {"two-workers-mpps-of-cpu", "two workers: M frames/s of their CPU"},
+	[M_TWO_CPU] = {"two-workers-mpps-of-cpu", "two workers: M frames/s of each one's CPU"},
 	[M_CPU_SCALING] = {"cpu-scaling", "two / one, by CPU"},
 	[M_ONE_WALL] = {"one-worker-mpps", "one worker: Mpps"},
 	[M_TWO_WALL] = {"two-workers-mpps", "two workers: Mpps"},
@@ -51,6 +51,7 @@ static const struct {
 	[M_SET] = {"set-mbit-per-s", "set Mb/s"},
 	[M_GOT] = {"mbit-per-s", "arrived Mb/s"},
 	[M_ACCURACY] = {"percent-of-set", "% of what is set"},
+	[M_BY_CPU] = {"mbit-per-cpu-second", "by CPU Mb/s"},
 	[M_UNLIMITED] = {"unlimited-mbit-per-s", "without a limit Mb/s"},
 	[M_START] = {"start-ms", "start ms"},
 	[M_OWN] = {"own-kib-per-vf", "own KiB/VF"},
@@ -98,9 +99,11 @@ static const struct group {
 	 "before.", 5,
 	 {M_KIOPS, M_MBPS, M_MEAN, M_P99, M_CPU, M_COPY, M_OF_COPY, M_MESSAGES, END}},
 	{1u << RATE, "max-tx-rate",
-	 "Bits of frames, without preamble, FCS and gap. Where `without a limit` is less than what "
+	 "Bits of frames, without preamble, FCS and gap; of large ones those of the frames that they "
+	 "would be cut to. Where `without a limit` (on a core that nobody "
+	 "else wants) is less than what "
 	 "is set, this machine does not reach it.", 5,
-	 {M_SET, M_GOT, M_ACCURACY, M_UNLIMITED, M_CPU, END}},
+	 {M_SET, M_GOT, M_ACCURACY, M_UNLIMITED, M_SPOILT, M_CPU, M_BY_CPU, END}},
 	{1u << SCALE, "scale",
 	 "64-byte frames. `own`: the daemon's anonymous memory, before anything is attached; RSS and "
 	 "PSS have the guests' memory in them, as far as the daemon touched it.", 6,

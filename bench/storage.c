@@ -216,26 +216,28 @@ static void keep(const struct bench *b, struct result *r, const struct load *l, 
 	r->value[M_MIN][run] = (double)l->lat.least * us;
 }
 
-int bench_open_disk(const struct daemon_run *d, struct nvme_host **out)
+int bench_open_disk(const struct daemon_run *d, bool mapped, struct nvme_host **out)
 {
 	struct nvme_host_config cfg = {.path = daemon_socket(d, "ssd0/vf0"),
 				       .queue_size = 256,
-				       .dbbuf = true,
+				       .dbbuf = !mapped,
+				       .map_doorbells = mapped,
 				       .memory = 64 << 20,
 				       .timeout_ms = STUCK_S * 1000};
 
 	return nvme_host_open(&cfg, out);
 }
 
-int bench_run_storage(struct bench *b, const struct bench_case *c, struct result *r)
+static int run_at(struct bench *b, const struct daemon_run *d, const struct bench_case *c,
+		  struct result *r)
 {
 	uint64_t cpu, ticks = 0, kicks;
 	struct nvme_host *h;
 	double copy = 0;
 	int err, ended;
 
-	err = bench_open_disk(&b->daemon, &h);
-	if (!err && !b->filled) {
+	err = bench_open_disk(d, c->mapped, &h);
+	if (!err && !b->filled && !c->mapped) {
 		err = fill(h);
 		b->filled = !err;
 	}
@@ -246,10 +248,10 @@ int bench_run_storage(struct bench *b, const struct bench_case *c, struct result
 	if (err)
 		return err;
 	go_on(b, &load, b->seconds * STORAGE_TIME * WARM_UP);
-	cpu = daemon_cpu_ns(&b->daemon);
+	cpu = daemon_cpu_ns(d);
 	kicks = h->kicks;
 	ticks = go_on(b, &load, b->seconds * STORAGE_TIME);
-	cpu = daemon_cpu_ns(&b->daemon) - cpu;
+	cpu = daemon_cpu_ns(d) - cpu;
 	kicks = h->kicks - kicks;
 	if (load.done)
 		keep(b, r, &load, ticks, cpu, kicks, copy);
@@ -259,4 +261,27 @@ int bench_run_storage(struct bench *b, const struct bench_case *c, struct result
 	/* The daemon notices that a client went when its control thread next runs. */
 	usleep(2000);
 	return err ? err : ended;
+}
+
+/* Mapped doorbells are offered only by a device that is polled always: a daemon of its own. */
+int bench_run_storage(struct bench *b, const struct bench_case *c, struct result *r)
+{
+	static const char config[] =
+		"workers: 1\n"
+		"devices:\n"
+		"  ssd0: {type: nvme, poll: always, total-vfs: 1, num-vfs: 1, queues: 2, "
+		"namespaces: {1: {null: 1G, attach: [vf0]}}}\n";
+	struct daemon_run d;
+	int err;
+
+	if (!c->mapped)
+		return run_at(b, &b->daemon, c, r);
+	if (!bench_takes(b, config)) {
+		r->skipped = "this softiovd does not know `poll`";
+		return 0;
+	}
+	err = bench_start(b, &d, config, false);
+	if (err)
+		return err;
+	return bench_stop(&d, run_at(b, &d, c, r));
 }
