@@ -229,31 +229,39 @@ proctype device()
 	do
 	:: wake_up();
 	   poll(n, v);
-	   n = 0
-	:: /* retire(), try_idle(): after a quiet spell, or when its turn to be polled has not come yet */
+	   if
+	   :: n > 0
+	   :: n == 0 -> /* a quiet spell: retire(), try_idle() */
+idle:
 #ifdef M_ARM_BEFORE_IDLE
-	   arm(n, v);
-	   XCHG(DEV, KICKED, 0, v);
+		arm(n, v);
+		XCHG(DEV, KICKED, 0, v);
 #else
-	   XCHG(DEV, KICKED, 0, v);
-	   arm(n, v);
+		XCHG(DEV, KICKED, 0, v);
+		arm(n, v);
 #endif
 #ifdef HUSH
 #ifndef M_WOKEN_STAYS
-	   woken = 0; /* group_arm() */
+		woken = 0; /* group_arm() */
 #endif
-	   /* Without HUSH there is no last look, which would hide what group_arm() lacks. */
-	   if
-	   :: n == 0 -> wake_up(); poll(n, v)
-	   :: else
-	   fi;
-	   woken = 1; /* group_disarm(), when it has work or is woken */
+		/* Without HUSH there is no last look, which would hide what group_arm() lacks. */
+		if
+		:: n == 0 -> wake_up(); poll(n, v)
+		:: else
+		fi;
+		woken = 1; /* group_disarm(), when it has work or is woken */
 #endif
-	   if
-	   :: n == 0 -> mem[KICKED] /* asleep */
-	   :: else
+		v = 0;
+		if
+		:: n == 0 -> /* asleep */
+			mem[KICKED];
+			if
+			:: goto idle /* others were polled first, for too long */
+			:: skip
+			fi
+		:: else
+		fi
 	   fi;
-	   v = 0;
 	   n = 0
 	od
 }

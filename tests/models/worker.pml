@@ -7,6 +7,7 @@
  * poller that was taken away, and only idle pollers are ever found on the kick list.
  *
  * CONTROL: the control thread removes and adds a poller meanwhile.
+ * MOVE: it moves one to a second worker.
  * OFFLINE: poll() of poller 0 lets go of the lock in between (worker_offline()).
  * FD: the last kicker rings an eventfd that the worker watches, instead of kicking.
  * M_*: one step left out or put in another place; each must be found.
@@ -21,18 +22,24 @@
 #define ROUNDS 2
 #endif
 
-#define W	 0
-#define C	 1
-#define K(k)	 (2 + (k))
-#define THREADS	 (2 + KICKERS)
+#ifdef MOVE
+#define WORKERS 2
+#else
+#define WORKERS 1
+#endif
 
-#define SLEEPING  0
-#define KICKS	  1 /* head of the kick list: poller + 1, or 0 */
-#define WANT	  2
-#define KICKED(p) (3 + (p))
-#define NEXT(p)	  (3 + POLLERS + (p))
-#define WORK(i)	  (3 + 2 * POLLERS + (i)) /* i = poller * KICKERS + kicker */
-#define VARS	  (3 + 2 * POLLERS + POLLERS * KICKERS)
+/* threads; a worker's own number is w */
+#define C	 WORKERS
+#define K(k)	 (WORKERS + 1 + (k))
+#define THREADS	 (WORKERS + 1 + KICKERS)
+
+#define SLEEPING(w) (w)
+#define KICKS(w)    (WORKERS + (w)) /* head of the kick list: poller + 1, or 0 */
+#define WANT(w)	    (2 * WORKERS + (w))
+#define KICKED(p)   (3 * WORKERS + (p))
+#define NEXT(p)	    (3 * WORKERS + POLLERS + (p))
+#define WORK(i)	    (3 * WORKERS + 2 * POLLERS + (i)) /* i = poller * KICKERS + kicker */
+#define VARS	    (3 * WORKERS + 2 * POLLERS + POLLERS * KICKERS)
 
 #include "tso.pml"
 
@@ -46,33 +53,33 @@
 #define PENDING 2
 #define ACTIVE	3
 
-bit lock;			/* worker.lock */
-bit wakefd;			/* an edge that epoll_wait() has not told of yet */
+bit lock[WORKERS];		/* worker.lock */
+bit wakefd[WORKERS];		/* an edge that epoll_wait() has not told of yet */
 bit fd[POLLERS];		/* the same of a watched fd */
 byte state[POLLERS];
-byte current;			/* poller + 1, or 0 */
+byte current[WORKERS];		/* poller + 1, or 0 */
 byte seen[POLLERS * KICKERS];	/* work taken */
-bit attached[POLLERS];		/* between worker_add() and worker_remove() */
+byte owner[POLLERS];		/* worker + 1; 0: not added */
 byte finished;
 
-#define LOCK(t) atomic { lock == 0 && FENCE(t); lock = 1 }
-#define UNLOCK(t) atomic { FENCE(t); lock = 0 }
+#define LOCK(t, w) atomic { lock[w] == 0 && FENCE(t); lock[w] = 1 }
+#define UNLOCK(t, w) atomic { FENCE(t); lock[w] = 0 }
 
 /* ---- worker.c ---- */
 
 /* worker_wake() */
-inline wake(t, x)
+inline wake(t, w, x)
 {
-	LOAD(t, SLEEPING, x);
+	LOAD(t, SLEEPING(w), x);
 	if
 	:: x ->
 #ifdef M_WAKE_CLEAR_LATE
-		wakefd = 1;
-		XCHG(t, SLEEPING, 0, x)
+		wakefd[w] = 1;
+		XCHG(t, SLEEPING(w), 0, x)
 #else
-		XCHG(t, SLEEPING, 0, x);
+		XCHG(t, SLEEPING(w), 0, x);
 		if
-		:: x -> wakefd = 1; x = 0
+		:: x -> wakefd[w] = 1; x = 0
 		:: else
 		fi
 #endif
@@ -81,7 +88,7 @@ inline wake(t, x)
 }
 
 /* poller_kick() */
-inline kick(t, p, x, head)
+inline kick(t, p, x, head, to)
 {
 #ifdef M_KICK_TEST_FIRST
 	LOAD(t, KICKED(p), x);
@@ -93,15 +100,16 @@ inline kick(t, p, x, head)
 	if
 	:: x != ATTACHED
 	:: else ->
+		assert(owner[p]);
+		to = owner[p] - 1; /* w = p->worker */
 #ifdef M_WAKE_BEFORE_LIST
-		wake(t, x);
+		wake(t, to, x);
 #endif
 		do
-		:: atomic { LOAD(t, KICKS, head); STORE(t, NEXT(p), head) }
+		:: atomic { LOAD(t, KICKS(to), head); STORE(t, NEXT(p), head) }
 		   atomic {
-			CAS(t, KICKS, head, p + 1, x);
+			CAS(t, KICKS(to), head, p + 1, x);
 			head = 0;
-			assert(!x || attached[p]); /* w = p->worker */
 			if
 			:: x -> break
 			:: else
@@ -109,8 +117,9 @@ inline kick(t, p, x, head)
 		   }
 		od;
 #ifndef M_WAKE_BEFORE_LIST
-		wake(t, x)
+		wake(t, to, x);
 #endif
+		to = 0
 	fi;
 #ifdef M_KICK_TEST_FIRST
 	fi;
@@ -121,13 +130,13 @@ inline kick(t, p, x, head)
 /* take_kicks() */
 inline take_kicks(x, p, n)
 {
-	LOAD(W, KICKS, x);
+	LOAD(w, KICKS(w), x);
 	if
 	:: x ->
 #ifdef M_TAKE_STORE
-		STORE(W, KICKS, 0);
+		STORE(w, KICKS(w), 0);
 #else
-		XCHG(W, KICKS, 0, x);
+		XCHG(w, KICKS(w), 0, x);
 #endif
 		d_step {
 			n = 0;
@@ -135,7 +144,7 @@ inline take_kicks(x, p, n)
 			:: x == 0 -> break
 			:: else ->
 				p = x - 1;
-				assert(n < POLLERS && attached[p] && state[p] == IDLE);
+				assert(n < POLLERS && owner[p] == w + 1 && state[p] == IDLE);
 				state[p] = PENDING;
 				x = mem[NEXT(p)];
 				n++
@@ -152,12 +161,12 @@ inline poll(p, n, i)
 {
 #ifdef OFFLINE
 	if
-	:: p == 0 -> UNLOCK(W); LOCK(W) /* worker_offline(), worker_online() */
+	:: p == 0 -> UNLOCK(w, w); LOCK(w, w) /* worker_offline(), worker_online() */
 	:: else
 	fi;
 #endif
 	d_step {
-		assert(attached[p]);
+		assert(owner[p] == w + 1);
 		n = 0;
 		i = p * KICKERS;
 		do
@@ -178,16 +187,16 @@ inline try_idle(p, idle, x, i)
 {
 #ifdef M_IDLE_LOOK_FIRST
 	poll(p, x, i);
-	XCHG(W, KICKED(p), ATTACHED, i);
+	XCHG(w, KICKED(p), ATTACHED, i);
 	i = 0;
 #elif defined(M_IDLE_STORE)
-	STORE(W, KICKED(p), ATTACHED);
+	STORE(w, KICKED(p), ATTACHED);
 	poll(p, x, i);
 #elif defined(M_IDLE_NO_LOOK)
-	XCHG(W, KICKED(p), ATTACHED, x);
+	XCHG(w, KICKED(p), ATTACHED, x);
 	x = 0;
 #else
-	XCHG(W, KICKED(p), ATTACHED, x);
+	XCHG(w, KICKED(p), ATTACHED, x);
 	poll(p, x, i);
 #endif
 	if
@@ -196,7 +205,7 @@ inline try_idle(p, idle, x, i)
 #ifdef M_IDLE_NOT_QUEUED
 		idle = 0;
 #else
-		FETCH_OR(W, KICKED(p), QUEUED, x);
+		FETCH_OR(w, KICKED(p), QUEUED, x);
 #ifdef M_IDLE_STAY
 		idle = 0;
 #else
@@ -207,11 +216,13 @@ inline try_idle(p, idle, x, i)
 	fi
 }
 
+#define IN_STATE(p, st) (owner[p] == w + 1 && state[p] == st)
+
 /* Ends with p at the next poller in state st, or at POLLERS. */
 inline next_in_state(p, st)
 {
 	do
-	:: p < POLLERS && state[p] != st -> p++
+	:: p < POLLERS && !IN_STATE(p, st) -> p++
 	:: else -> break
 	od
 }
@@ -224,7 +235,7 @@ inline end_current(p, idle)
 		:: idle -> state[p] = IDLE; idle = 0
 		:: else
 		fi;
-		current = 0;
+		current[w] = 0;
 		p++
 	}
 }
@@ -240,7 +251,7 @@ inline begin_pending(p, idle, x, i)
 		:: else
 		fi;
 		state[p] = ACTIVE;
-		current = p + 1
+		current[w] = p + 1
 	   }
 	   try_idle(p, idle, x, i);
 	   end_current(p, idle)
@@ -248,8 +259,8 @@ inline begin_pending(p, idle, x, i)
 	atomic {
 		do
 		:: p == POLLERS -> p = 0; break
-		:: p < POLLERS && state[p] == PENDING -> state[p] = ACTIVE; p++
-		:: p < POLLERS && state[p] != PENDING -> p++
+		:: p < POLLERS && IN_STATE(p, PENDING) -> state[p] = ACTIVE; p++
+		:: p < POLLERS && !IN_STATE(p, PENDING) -> p++
 		od
 	}
 }
@@ -265,7 +276,7 @@ inline serve(p, idle, x, i)
 		:: p == POLLERS -> p = 0; break
 		:: else
 		fi;
-		current = p + 1
+		current[w] = p + 1
 	   }
 	   if
 	   :: poll(p, x, i); x = 0
@@ -285,7 +296,7 @@ inline handle_events(p, x)
 		events[p] = 0;
 		if
 		:: state[p] == IDLE ->
-			FETCH_OR(W, KICKED(p), QUEUED, x);
+			FETCH_OR(w, KICKED(p), QUEUED, x);
 			if
 			:: x == ATTACHED -> state[p] = PENDING
 			:: else
@@ -310,17 +321,16 @@ inline handle_events(p, x)
 #define TAKE_FDS skip
 #endif
 
-#define NOTHING_TO_DO \
-	(state[0] != ACTIVE && state[0] != PENDING && state[0] != NEW && \
-	 state[POLLERS - 1] != ACTIVE && state[POLLERS - 1] != PENDING && state[POLLERS - 1] != NEW)
+#define RESTS(p) (owner[p] != w + 1 || state[p] == IDLE)
+#define NOTHING_TO_DO (RESTS(0) && RESTS(POLLERS - 1))
 
 /* has_reason_to_stay() */
 inline look_for_reasons(stay, x)
 {
-	LOAD(W, KICKS, x);
+	LOAD(w, KICKS(w), x);
 	atomic {
 		stay = (x != 0);
-		LOAD(W, WANT, x);
+		LOAD(w, WANT(w), x);
 		stay = stay || x || !NOTHING_TO_DO;
 		x = 0
 	}
@@ -331,12 +341,12 @@ inline sleep_until_event(stay, x)
 {
 #ifdef M_SLEEP_LOOK_FIRST
 	look_for_reasons(stay, x);
-	STORE_FENCE(W, SLEEPING, 1);
+	STORE_FENCE(w, SLEEPING(w), 1);
 #else
 #ifdef M_SLEEP_NO_FENCE
-	STORE(W, SLEEPING, 1);
+	STORE(w, SLEEPING(w), 1);
 #else
-	STORE_FENCE(W, SLEEPING, 1);
+	STORE_FENCE(w, SLEEPING(w), 1);
 #endif
 #ifndef M_SLEEP_NO_LOOK
 	look_for_reasons(stay, x);
@@ -345,11 +355,11 @@ inline sleep_until_event(stay, x)
 	if
 	:: stay -> stay = 0
 	:: else ->
-		UNLOCK(W); /* go_quiescent() */
-asleep:		d_step { (wakefd || FD_READY) -> wakefd = 0; TAKE_FDS }
-		LOCK(W)	   /* go_running() */
+		UNLOCK(w, w); /* go_quiescent() */
+asleep:		d_step { (wakefd[w] || FD_READY) -> wakefd[w] = 0; TAKE_FDS }
+		LOCK(w, w)	   /* go_running() */
 	fi;
-	STORE_FENCE(W, SLEEPING, 0);
+	STORE_FENCE(w, SLEEPING(w), 0);
 #ifdef M_FD_FORGET
 	d_step { events[0] = 0; events[POLLERS - 1] = 0 }
 #endif
@@ -357,7 +367,7 @@ asleep:		d_step { (wakefd || FD_READY) -> wakefd = 0; TAKE_FDS }
 }
 
 /* worker_main() */
-proctype worker()
+proctype worker(byte w)
 {
 	byte p, x, i;
 	bit idle, stay;
@@ -365,14 +375,13 @@ proctype worker()
 	bit events[POLLERS];
 #endif
 
-	LOCK(W);
+	LOCK(w, w);
 	do
-	:: FENCE(W); /* epoch_add() */
-	   LOAD(W, WANT, x);
+	:: atomic { FENCE(w); LOAD(w, WANT(w), x) } /* epoch_add() */
 	   if
 	   :: x -> /* yield_to_control() */
-		UNLOCK(W);
-		atomic { mem[WANT] == 0 && lock == 0; lock = 1 }
+		UNLOCK(w, w);
+		atomic { mem[WANT(w)] == 0 && lock[w] == 0; lock[w] = 1 }
 		x = 0
 	   :: else
 	   fi;
@@ -381,7 +390,7 @@ proctype worker()
 	   serve(p, idle, x, i);
 #ifdef FD
 	   if
-	   :: d_step { FD_READY -> wakefd = 0; TAKE_FDS }; handle_events(p, x) /* look_around() */
+	   :: d_step { FD_READY -> wakefd[w] = 0; TAKE_FDS }; handle_events(p, x) /* look_around() */
 	   :: skip
 	   fi;
 #endif
@@ -395,7 +404,7 @@ proctype worker()
 /* Anybody who has work for a poller */
 proctype kicker(byte k)
 {
-	byte n, p, x, head;
+	byte n, p, x, head, to;
 
 	do
 	:: n == ROUNDS -> break
@@ -415,7 +424,7 @@ proctype kicker(byte k)
 		:: k == KICKERS - 1 -> atomic { FENCE(K(k)); fd[p] = 1 } /* eventfd_write() */
 		:: else ->
 #endif
-		kick(K(k), p, x, head);
+		kick(K(k), p, x, head, to);
 #ifdef FD
 		fi;
 #endif
@@ -426,33 +435,33 @@ proctype kicker(byte k)
 
 /* ---- control.c ---- */
 
-inline control_lock()
+inline control_lock(w)
 {
-	STORE_FENCE(C, WANT, 1);
-	LOCK(C)
+	STORE_FENCE(C, WANT(w), 1);
+	LOCK(C, w)
 }
 
-inline control_unlock()
+inline control_unlock(w)
 {
-	STORE_FENCE(C, WANT, 0);
-	UNLOCK(C)
+	STORE_FENCE(C, WANT(w), 0);
+	UNLOCK(C, w)
 }
 
 /* unkick() */
-inline unkick(p, at, next, ok)
+inline unkick(w, p, at, next, ok)
 {
 	ok = 0;
-	LOAD(C, KICKS, at);
+	LOAD(C, KICKS(w), at);
 	if
 	:: at == p + 1 ->
 		LOAD(C, NEXT(p), next);
 #ifdef M_UNKICK_STORE
-		STORE_FENCE(C, KICKS, next);
+		STORE_FENCE(C, KICKS(w), next);
 		ok = 1;
 #else
-		CAS(C, KICKS, p + 1, next, ok);
+		CAS(C, KICKS(w), p + 1, next, ok);
 		if
-		:: !ok -> LOAD(C, KICKS, at) /* as the compare-exchange leaves it */
+		:: !ok -> LOAD(C, KICKS(w), at) /* as the compare-exchange leaves it */
 		:: else
 		fi
 #endif
@@ -475,7 +484,7 @@ inline unkick(p, at, next, ok)
 }
 
 /* detach() */
-inline detach(p, at, next, ok)
+inline detach(w, p, at, next, ok)
 {
 	if
 	:: state[p] == IDLE ->
@@ -483,7 +492,7 @@ inline detach(p, at, next, ok)
 #ifndef M_DETACH_NO_WAIT
 		do
 		:: ok -> break
-		:: !ok -> unkick(p, at, next, ok)
+		:: !ok -> unkick(w, p, at, next, ok)
 		od
 #endif
 	:: else -> state[p] = IDLE
@@ -493,32 +502,57 @@ inline detach(p, at, next, ok)
 }
 
 /* worker_remove() */
-inline remove(p, at, next, ok)
+inline remove(w, p, at, next, ok)
 {
-	control_lock();
+	control_lock(w);
 	do
-	:: current != p + 1 -> break
-	:: current == p + 1 ->
-		control_unlock();
-		current != p + 1; /* nanosleep() */
-		control_lock()
+	:: current[w] != p + 1 -> break
+	:: current[w] == p + 1 ->
+		control_unlock(w);
+		current[w] != p + 1; /* nanosleep() */
+		control_lock(w)
 	od;
-	detach(p, at, next, ok);
-	attached[p] = 0;
-	control_unlock()
+	detach(w, p, at, next, ok);
+	owner[p] = 0;
+	control_unlock(w)
+}
+
+/* worker_attach() */
+inline attach(w, p, st, x)
+{
+	owner[p] = w + 1;
+#ifdef M_MOVE_IDLE
+	XCHG(C, KICKED(p), ATTACHED, x);
+	state[p] = IDLE;
+#else
+	XCHG(C, KICKED(p), ATTACHED | QUEUED, x);
+	state[p] = st;
+#endif
+	x = 0
 }
 
 /* worker_add() */
-inline add(p, x)
+inline add(w, p, x)
 {
-	control_lock();
-	attached[p] = 1;
-	XCHG(C, KICKED(p), ATTACHED | QUEUED, x);
-	state[p] = NEW;
-	x = 0;
-	control_unlock();
+	control_lock(w);
+	attach(w, p, NEW, x);
+	control_unlock(w);
 #ifndef M_ADD_NO_WAKE
-	wake(C, x)
+	wake(C, w, x)
+#endif
+}
+
+/* poller_move() (move.c) from worker 0 to worker 1 */
+inline move(p, at, next, ok)
+{
+	control_lock(0);
+	control_lock(1);
+	detach(0, p, at, next, ok);
+	attach(1, p, PENDING, at);
+	control_unlock(1);
+	control_unlock(0);
+#ifndef M_MOVE_NO_WAKE
+	wake(C, 1, at)
 #endif
 }
 
@@ -527,10 +561,13 @@ proctype control()
 	byte p, at, next;
 	bit ok;
 
-#ifdef CONTROL
 	p = POLLERS - 1; /* the pollers are alike, but for poller 0 and OFFLINE */
-	remove(p, at, next, ok);
-	add(p, at);
+#ifdef CONTROL
+	remove(0, p, at, next, ok);
+	add(0, p, at);
+#endif
+#ifdef MOVE
+	move(p, at, next, ok);
 #endif
 	finished++
 }
@@ -558,13 +595,16 @@ init {
 		:: i == POLLERS -> break
 		:: else ->
 			/* added before all begins */
-			attached[i] = 1;
+			owner[i] = 1;
 			mem[KICKED(i)] = ATTACHED | QUEUED;
 			state[i] = NEW;
 			i++
 		od;
 		i = 0;
-		run worker();
+		run worker(0);
+#ifdef MOVE
+		run worker(1);
+#endif
 		run control();
 		do
 		:: i == KICKERS -> break
