@@ -4,11 +4,9 @@
  * who is held back rests. How exact the rates are is net/shaper_test.c's; here the machine may be
  * busy.
  */
-#include <dirent.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
+#include "../../support/run_delay.h"
 #include "guest.h"
 
 #define FRAME	   1514
@@ -65,30 +63,6 @@ static unsigned receive(struct guest *g)
 	return n;
 }
 
-/* Time that threads of ours were ready to run and did not: then a rate cannot be kept. */
-static uint64_t run_delay_ns(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	uint64_t sum = 0, delay;
-	struct dirent *e;
-
-	while (dir && (e = readdir(dir))) {
-		char path[300];
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", e->d_name);
-		f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
-		if (!f)
-			continue;
-		if (fscanf(f, "%*u %" SCNu64, &delay) == 1)
-			sum += delay;
-		fclose(f);
-	}
-	if (dir)
-		closedir(dir);
-	return sum;
-}
-
 static uint64_t tx_bytes(const struct guest *g)
 {
 	struct net_port_stats st;
@@ -101,7 +75,7 @@ static uint64_t tx_bytes(const struct guest *g)
 static void load(struct guest *from[], unsigned n, struct guest *to, unsigned ms, double mbps[])
 {
 	uint64_t begin = clock_now_ns(), end = begin + ms * NS_PER_MS, before[4];
-	uint64_t delay = run_delay_ns();
+	uint64_t delay = run_delay_ns("self");
 
 	for (unsigned i = 0; i < n; i++)
 		before[i] = tx_bytes(from[i]);
@@ -113,7 +87,7 @@ static void load(struct guest *from[], unsigned n, struct guest *to, unsigned ms
 		control_turn();
 	} while (clock_now_ns() < end);
 	end = clock_now_ns();
-	starved = UNDER_TSAN || run_delay_ns() - delay > ms * NS_PER_MS / 20;
+	starved = UNDER_TSAN || run_delay_ns("self") - delay > ms * NS_PER_MS / 20;
 	for (unsigned i = 0; i < n; i++)
 		mbps[i] = (double)(tx_bytes(from[i]) - before[i]) * 8000 / (double)(end - begin);
 }
