@@ -330,6 +330,15 @@ static void change_something(uint32_t *seed)
 		for (int i = 0; i < N_SOURCES; i++)
 			poller_set_policy(&sources[i].poller, POLLER_ADAPTIVE);
 		break;
+	case 11:
+	case 12:
+		dawdle(seed);
+		assert_int_equal(poller_move(&s->poller, workers[any(seed, N_WORKERS)]), 0);
+		break;
+	case 13:
+		/* workers rest, and look at what came meanwhile */
+		worker_set_cpu_limit(any(seed, 4) ? 0 : 0.5);
+		break;
 	default:
 		break;
 	}
@@ -344,10 +353,11 @@ static void test_pollers(void **state)
 	(void)state;
 	start_workers();
 	for (i = 0; i < N_SOURCES; i++) {
-		sources[i] = (struct source){.poller = {.ops = &source_ops, .name = "stress"},
-					     .knows = i & 1,
-					     .seed = i,
-					     .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+		sources[i] = (struct source){
+			.poller = {.ops = &source_ops, .name = "stress", .movable = true},
+			.knows = i & 1,
+			.seed = i,
+			.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 		add_source(&sources[i], workers[i % N_WORKERS]);
 	}
 	over = false;
@@ -366,6 +376,7 @@ static void test_pollers(void **state)
 	for (i = 0; i < N_KICKERS; i++)
 		pthread_join(t[i], NULL);
 	pthread_barrier_destroy(&meeting);
+	worker_set_cpu_limit(0);
 	worker_set_quiet_spell_ns(SPELL_NS);
 	print_message("pollers: %llu rounds, %llu sleeps\n", (unsigned long long)rounds,
 		      (unsigned long long)sleeps());
