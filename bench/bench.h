@@ -187,6 +187,8 @@ int bench_stop(struct daemon_run *d, int err);
 /* Lets this program, and daemons that it starts, have as many files as it may. */
 void bench_allow_files(void);
 
+/* CPU time of the calling thread. */
+double bench_cpu_ns(void);
 /* Copies n_src buffers of len bytes, src_stride apart, to as many bytes in n_dst buffers of
  * dst_len each, round and round, on the daemon's core. 0 or -errno. */
 struct copy_rate {

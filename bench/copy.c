@@ -30,7 +30,7 @@ uint8_t *bench_copy_memory(size_t len)
 	return mem;
 }
 
-static double cpu_ns(void)
+double bench_cpu_ns(void)
 {
 	struct timespec t;
 
@@ -50,7 +50,7 @@ int bench_memcpy(const struct bench *b, uint32_t len, size_t n_src, size_t src_s
 		return -ENOMEM;
 	dst = src + n_src * src_stride;
 	bench_pin(b->daemon_cpu);
-	cpu = cpu_ns();
+	cpu = bench_cpu_ns();
 	start = bench_ticks();
 	do {
 		for (unsigned i = 0; i < 64; i++, pieces++) {
@@ -65,7 +65,7 @@ int bench_memcpy(const struct bench *b, uint32_t len, size_t n_src, size_t src_s
 		}
 		now = bench_ticks();
 	} while (now - start < length);
-	cpu = cpu_ns() - cpu;
+	cpu = bench_cpu_ns() - cpu;
 	bench_pin(b->guest_cpu);
 	bits = (double)pieces * len * 8;
 	*rate = (struct copy_rate){bits / ((double)(now - start) / b->ticks_per_ns), bits / cpu};

@@ -97,7 +97,7 @@ static const struct group {
 	{1u << STORAGE, "disk",
 	 "One I/O queue pair of 256, shadow doorbells; memory and file have 256 MiB, written "
 	 "before.", 5,
-	 {M_KIOPS, M_MBPS, M_MEAN, M_P99, M_CPU, M_COPY, M_OF_COPY, M_MESSAGES, END}},
+	 {M_KIOPS, M_MBPS, M_MEAN, M_P99, M_CPU, M_COPY, M_OF_COPY, M_CPU_RATIO, M_MESSAGES, END}},
 	{1u << RATE, "max-tx-rate",
 	 "Bits of frames, without preamble, FCS and gap; of large ones those of the frames that they "
 	 "would be cut to. Where `without a limit` (on a core that nobody "

@@ -163,9 +163,11 @@ static int fill(struct nvme_host *h)
 
 /* Bytes a second (10^6) of copying the same between the same kinds of memory, on the daemon's
  * core. */
-static int copy_rate(const struct bench *b, const struct bench_case *c, double *mbps)
+static int copy_rate(const struct bench *b, const struct bench_case *c, double *mbps,
+		     double *cpu_mbps)
 {
 	uint64_t start, now, n = 0, length, random = 88172645463325252ull;
+	double cpu;
 	size_t places = DISK_SIZE / c->len, at = 0;
 	uint8_t *p = bench_copy_memory(DISK_SIZE + COPY_BUFFERS);
 
@@ -173,6 +175,7 @@ static int copy_rate(const struct bench *b, const struct bench_case *c, double *
 		return -ENOMEM;
 	bench_pin(b->daemon_cpu);
 	length = bench_ticks_of(b, b->seconds / 4);
+	cpu = bench_cpu_ns();
 	start = bench_ticks();
 	do {
 		for (unsigned i = 0; i < 16; i++, n++) {
@@ -190,13 +193,14 @@ static int copy_rate(const struct bench *b, const struct bench_case *c, double *
 		}
 		now = bench_ticks();
 	} while (now - start < length);
+	*cpu_mbps = (double)n * c->len * 1e3 / (bench_cpu_ns() - cpu);
 	bench_pin(b->guest_cpu);
 	*mbps = (double)n * c->len * 1e3 / ((double)(now - start) / b->ticks_per_ns);
 	return 0;
 }
 
 static void keep(const struct bench *b, struct result *r, const struct load *l, uint64_t ticks,
-		 uint64_t cpu_ns, uint64_t kicks, double copy)
+		 uint64_t cpu_ns, uint64_t kicks, double copy, double cpu_copy)
 {
 	double ns = (double)ticks / b->ticks_per_ns, us = 1 / (b->ticks_per_ns * 1e3);
 	double n = (double)l->done, mbps = n * l->c->len * 1e3 / ns;
@@ -208,6 +212,10 @@ static void keep(const struct bench *b, struct result *r, const struct load *l, 
 	if (copy > 0) {
 		r->value[M_COPY][run] = copy;
 		r->value[M_OF_COPY][run] = mbps / copy;
+		/* of a file the kernel moves the data, in time that is not all ours */
+		if (l->c->disk == MEMORY_DISK)
+			r->value[M_CPU_RATIO][run] =
+				n * l->c->len * 1e3 / (double)cpu_ns / cpu_copy;
 	}
 	r->value[M_MESSAGES][run] = 1e3 * (double)kicks / n;
 	r->value[M_MEAN][run] = (double)l->lat.sum / (double)l->lat.n * us;
@@ -233,7 +241,7 @@ static int run_at(struct bench *b, const struct daemon_run *d, const struct benc
 {
 	uint64_t cpu, ticks = 0, kicks;
 	struct nvme_host *h;
-	double copy = 0;
+	double copy = 0, cpu_copy = 0;
 	int err, ended;
 
 	err = bench_open_disk(d, c->mapped, &h);
@@ -242,7 +250,7 @@ static int run_at(struct bench *b, const struct daemon_run *d, const struct benc
 		b->filled = !err;
 	}
 	if (!err && c->disk != NULL_DISK)
-		err = copy_rate(b, c, &copy);
+		err = copy_rate(b, c, &copy, &cpu_copy);
 	if (!err)
 		err = begin(&load, c, h);
 	if (err)
@@ -254,7 +262,7 @@ static int run_at(struct bench *b, const struct daemon_run *d, const struct benc
 	cpu = daemon_cpu_ns(d) - cpu;
 	kicks = h->kicks - kicks;
 	if (load.done)
-		keep(b, r, &load, ticks, cpu, kicks, copy);
+		keep(b, r, &load, ticks, cpu, kicks, copy, cpu_copy);
 	err = load.done ? 0 : -EIO;
 	ended = finish(&load);
 	nvme_host_close(h);
