@@ -47,11 +47,11 @@ static bool reply_mappable(struct vfu_session *s, struct vfu_msg *m, struct vfio
 	sparse.area = (struct vfio_region_sparse_mmap_area){off, len};
 	info->flags |= VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS;
 	info->argsz = sizeof(*info) + sizeof(sparse);
+	info->cap_offset = sizeof(*info); /* QEMU wants it in the short answer, too */
 	if (argsz < info->argsz) {
 		vfu_reply_argsz(s, m, info, sizeof(*info), argsz);
 		return true;
 	}
-	info->cap_offset = sizeof(*info);
 	vfu_reply_fds(s, m, info, sizeof(*info), &sparse, sizeof(sparse), &fd, 1);
 	return true;
 }
