@@ -70,6 +70,7 @@ cli_verb verb_ns_create;
 cli_verb verb_ns_show;
 cli_verb verb_lspci;
 cli_verb verb_root_unplug;
+cli_verb verb_worker_list;
 cli_verb verb_attach_args;
 cli_verb verb_version;
 cli_verb verb_doctor;
@@ -86,6 +87,8 @@ void show_nvme_functions(const json_t *list);
 void show_namespaces(const json_t *list);
 void show_nvme_function(const json_t *f);
 void show_namespace(const json_t *ns);
+/* worker.c: its table. */
+void show_workers(const json_t *list);
 /* "vf0-vf3,vf7" from full names; free() it. */
 char *show_attached(const json_t *names);
 bool is_nvme(const json_t *o);

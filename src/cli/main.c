@@ -13,11 +13,17 @@ static const struct {
 	const char *verb;
 	cli_verb *run;
 } verbs[] = {
-	{"show", verb_show},	   {"stats", verb_stats},
-	{"lspci", verb_lspci},	   {"attach-args", verb_attach_args},
-	{"version", verb_version}, {"doctor", verb_doctor},
-	{"help", verb_help},	   {"root unplug", verb_root_unplug},
-	{"ns show", verb_ns_show}, {"ns create", verb_ns_create},
+	{"show", verb_show},
+	{"stats", verb_stats},
+	{"lspci", verb_lspci},
+	{"attach-args", verb_attach_args},
+	{"version", verb_version},
+	{"doctor", verb_doctor},
+	{"help", verb_help},
+	{"root unplug", verb_root_unplug},
+	{"ns show", verb_ns_show},
+	{"ns create", verb_ns_create},
+	{"worker list", verb_worker_list},
 };
 
 static cli_verb *verb_function(const struct control_command *cmd)

@@ -215,28 +215,6 @@ static void show_roots(const json_t *list)
 	table_free(&t);
 }
 
-static void show_workers(const json_t *list)
-{
-	struct table t;
-	size_t i;
-	json_t *w;
-
-	table_init(&t, "WORKER|>QUEUES|>BUSY NOW|>TURNS|>SLEEPS|>AWAKE");
-	json_array_foreach(list, i, w)
-	{
-		char n[16];
-
-		table_cell(&t, "%s", js(w, "name"));
-		table_cell(&t, "%lld", ji(w, "pollers"));
-		table_cell(&t, "%lld", ji(w, "active"));
-		table_cell(&t, "%s", human_count((uint64_t)ji(w, "loops"), n));
-		table_cell(&t, "%s", human_count((uint64_t)ji(w, "sleeps"), n));
-		table_cell(&t, "%.3f s", (double)ji(w, "busy-ns") / 1e9);
-	}
-	table_print(&t, stdout);
-	table_free(&t);
-}
-
 static void show_fdb(const json_t *list)
 {
 	struct table t;

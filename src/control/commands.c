@@ -271,6 +271,23 @@ const struct control_command control_commands[] = {
 		},
 	},
 	{
+		.verb = "worker list", .method = "worker.list",
+		.usage = "",
+		.summary = "the data-path threads, their load, and which queues each has",
+	},
+	{
+		.verb = "worker move", .method = "worker.move", .changes = true,
+		.usage = "FUNCTION|QUEUE WORKER",
+		.summary = "give queues to another worker while they run",
+		.examples =
+			"softiov worker move nic0/vf3 1       # all that can be moved of it\n"
+			"softiov worker move nic0/vf3/tx1 0   # one queue, as worker list names it\n",
+		.params = {
+			{"queue", CONTROL_NAME, true, "such as nic0/vf3 or nic0/vf3/tx0"},
+			{"worker", CONTROL_NAME, true, "such as 1, or worker/1"},
+		},
+	},
+	{
 		.verb = "disconnect", .method = "disconnect", .changes = true,
 		.usage = "FUNCTION|ROOT",
 		.summary = "end a VM's connection; the function is reset and free again",

@@ -233,6 +233,18 @@ static void read_device_mac(struct reader *r, const struct ynode *n, void *obj)
 	read_mac(r, n, dev->mac);
 }
 
+static void read_poll(struct reader *r, const struct ynode *n, void *obj)
+{
+	static const char *const names[] = {[POLLER_ADAPTIVE] = "adaptive",
+					    [POLLER_ALWAYS] = "always",
+					    [POLLER_NEVER] = "never"};
+	struct config_device *dev = obj;
+	unsigned v;
+
+	if (read_choice(r, n, names, ARRAY_SIZE(names), &v))
+		dev->poll = (enum poller_policy)v;
+}
+
 static void read_device_socket(struct reader *r, const struct ynode *n, void *obj)
 {
 	struct config_device *dev = obj;
@@ -249,6 +261,7 @@ static const struct config_key common_keys[] = {
 	{"type", read_type},
 	{"total-vfs", read_total_vfs},
 	{"num-vfs", read_num_vfs},
+	{"poll", read_poll},
 	{"socket", read_device_socket},
 	{"vf-defaults", read_later},
 	{"vfs", read_later},

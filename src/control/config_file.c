@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "control/config_read.h"
+#include "control/text.h"
 #include "util/util.h"
 
 #define WORKERS_DEFAULT 1
+#define MAX_CPU_MIN	0.01
 
 void config_free(struct config *cfg)
 {
@@ -48,6 +50,27 @@ static void read_workers(struct reader *r, const struct ynode *n, void *obj)
 
 	if (read_uint(r, n, 1, CONFIG_WORKERS_MAX, &v))
 		cfg->workers = (unsigned)v;
+}
+
+static void read_max_cpu(struct reader *r, const struct ynode *n, void *obj)
+{
+	struct config *cfg = obj;
+	double v;
+
+	if (!want_scalar(r, n))
+		return;
+	if (text_decimal(n->value, &v) || v < MAX_CPU_MIN || v > CONFIG_WORKERS_MAX)
+		config_error(r, n->line, "\"%.40s\": give cores, such as 0.5 or 2, from %.2f to %u",
+			     n->value, MAX_CPU_MIN, CONFIG_WORKERS_MAX);
+	else
+		cfg->max_cpu = v;
+}
+
+static void read_rebalance(struct reader *r, const struct ynode *n, void *obj)
+{
+	struct config *cfg = obj;
+
+	read_bool(r, n, &cfg->rebalance);
 }
 
 /* An array for the entries of a map, or NULL (recorded) when they are too many. */
@@ -140,6 +163,8 @@ static void read_top(struct reader *r, const struct ynode *top)
 {
 	static const struct config_key keys[] = {{"runtime-dir", read_runtime_dir},
 						 {"workers", read_workers},
+						 {"max-cpu", read_max_cpu},
+						 {"rebalance", read_rebalance},
 						 {"devices", read_devices},
 						 {"roots", read_roots},
 						 {NULL, NULL}};
@@ -181,6 +206,7 @@ int config_parse(const struct config_input *in, struct config *cfg, char **error
 	*errors = NULL;
 	memset(cfg, 0, sizeof(*cfg));
 	cfg->workers = WORKERS_DEFAULT;
+	cfg->rebalance = true;
 	if (in->len > CONFIG_FILE_MAX)
 		config_error(&r, 0, "larger than %u MiB: not a configuration of softiov",
 			     CONFIG_FILE_MAX >> 20);

@@ -34,6 +34,8 @@ static const struct {
 	{"attach-args", control_attach_args},
 	{"root.plug", control_root_plug},
 	{"root.unplug", control_root_unplug},
+	{"worker.list", control_worker_list},
+	{"worker.move", control_worker_move},
 	{"disconnect", control_disconnect},
 	{"reload", control_reload},
 	{"version", control_version},

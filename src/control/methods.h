@@ -33,6 +33,8 @@ control_method control_lspci;
 control_method control_attach_args;
 control_method control_root_plug;
 control_method control_root_unplug;
+control_method control_worker_list;
+control_method control_worker_move;
 control_method control_disconnect;
 control_method control_reload;
 control_method control_version;

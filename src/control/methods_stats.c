@@ -141,28 +141,6 @@ static void collect_device(void *opaque, const struct device_info *d)
 	json_array_append_new(c->uplinks, o);
 }
 
-json_t *control_workers_json(const struct control_context *ctx)
-{
-	struct worker_pool *pool = softiov_workers(ctx->softiov);
-	json_t *a = json_array();
-
-	for (unsigned i = 0; pool && i < worker_pool_size(pool); i++) {
-		struct worker *w = worker_pool_at(pool, i);
-		struct worker_stats st;
-		json_t *o = json_object();
-
-		worker_get_stats(w, &st);
-		put_string(o, "name", worker_name(w));
-		put_int(o, "pollers", st.pollers);
-		put_int(o, "active", st.active);
-		put_int(o, "loops", st.loops);
-		put_int(o, "sleeps", st.sleeps);
-		put_int(o, "busy-ns", st.busy_ns);
-		json_array_append_new(a, o);
-	}
-	return a;
-}
-
 static int collect(struct collect *c, char why[CONTROL_WHY_MAX])
 {
 	softiov_for_each_function(c->ctx->softiov, NULL, collect_function, c);

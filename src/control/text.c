@@ -22,6 +22,21 @@ int text_uint(const char *s, uint64_t *out)
 	return *end || errno ? -EINVAL : 0;
 }
 
+int text_decimal(const char *s, double *out)
+{
+	double unit = 1;
+
+	if (!isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	for (*out = 0; isdigit((unsigned char)*s); s++)
+		*out = *out * 10 + (*s - '0');
+	if (*s == '.' && isdigit((unsigned char)s[1])) {
+		for (s++; isdigit((unsigned char)*s); s++)
+			*out += (*s - '0') * (unit /= 10);
+	}
+	return *s ? -EINVAL : 0;
+}
+
 #define FRACTION_DIGITS 9
 #define FRACTION_STEP	4096
 

@@ -17,6 +17,8 @@
 
 /* Decimal or 0x…; no sign, no blanks. 0 or -EINVAL. */
 int text_uint(const char *s, uint64_t *out);
+/* "2", "0.5", whatever the locale; no sign, no exponent. 0 or -EINVAL. */
+int text_decimal(const char *s, double *out);
 /*
  * Bytes: "4096", "4K", "1.5G", "10T"; K, M, G, T, P are powers of 1024, in either case, with "iB"
  * or without. A fraction that is no whole number of bytes (0.1G) is rounded down to 4 KiB. 0 or

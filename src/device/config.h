@@ -84,8 +84,9 @@ struct config_device {
 	int line;
 	enum device_type type;
 	char name[CONFIG_NAME_MAX];
-	uint16_t total_vfs; /* default 16 */
-	int num_vfs;	    /* -1: not given */
+	uint16_t total_vfs;	 /* default 16 */
+	int num_vfs;		 /* -1: not given */
+	enum poller_policy poll; /* default POLLER_ADAPTIVE */
 	/* ethernet */
 	unsigned queue_pairs; /* per function; default 1 */
 	uint16_t queue_size;  /* default 256 */
@@ -124,6 +125,8 @@ struct config_root {
 struct config {
 	char runtime_dir[PATH_MAX]; /* empty: default */
 	unsigned workers;	    /* default 1 */
+	double max_cpu;		    /* cores, of all workers together; 0: no limit */
+	bool rebalance;		    /* move queues from busy workers; default true */
 	unsigned n_devices, n_roots;
 	struct config_device *devices;
 	struct config_root *roots;

@@ -21,6 +21,7 @@ static int tick(sd_event_source *source, uint64_t usec, void *opaque)
 		if (dev->ops->tick)
 			dev->ops->tick(dev);
 	}
+	worker_pool_balance(s->pool, s->rebalance);
 	sd_event_source_set_time(source, usec + TICK_INTERVAL_US);
 	return 0;
 }
@@ -76,6 +77,8 @@ int softiov_create(sd_event *event, const struct config *cfg, const char *runtim
 		return why_set(why, -ENOMEM, "out of memory");
 	s->event = sd_event_ref(event);
 	s->workers = cfg->workers;
+	s->rebalance = cfg->rebalance;
+	worker_set_cpu_limit(cfg->max_cpu);
 	s->patient_until_ns = clock_now_ns() + PATIENCE_NS;
 	snprintf(s->runtime_dir, sizeof(s->runtime_dir), "%s", runtime_dir);
 	r = worker_pool_create(cfg->workers, &s->pool);
@@ -222,6 +225,11 @@ int softiov_function(struct softiov *s, const char *name, struct function_info *
 struct worker_pool *softiov_workers(struct softiov *s)
 {
 	return s->pool;
+}
+
+bool softiov_rebalances(const struct softiov *s)
+{
+	return s->rebalance;
 }
 
 const char *softiov_runtime_dir(const struct softiov *s)

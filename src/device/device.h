@@ -113,6 +113,8 @@ void softiov_for_each_root(struct softiov *s, void (*cb)(void *opaque, const str
 /* 0 or -ENOENT. */
 int softiov_function(struct softiov *s, const char *name, struct function_info *out);
 struct worker_pool *softiov_workers(struct softiov *s);
+/* Whether queues are moved from busy workers. */
+bool softiov_rebalances(const struct softiov *s);
 const char *softiov_runtime_dir(const struct softiov *s);
 
 /* -ENOENT, -ERANGE, -EBUSY (a root's kernel governs it; a VF that would go is attached and force

@@ -60,6 +60,8 @@ struct device_ops {
 	int (*function_create)(struct function *fn, char why[WHY_MAX]);
 	/* The function is detached; of a VF, its PF knows it no more. */
 	void (*function_destroy)(struct function *fn);
+	/* dev->cfg.poll has changed. */
+	void (*function_set_poll)(struct function *fn, enum poller_policy policy);
 	/* As in vfu_server_ops. Optional. */
 	int (*io_fds)(struct function *fn, unsigned region, struct vfu_io_fd *fds, unsigned max);
 
@@ -113,6 +115,7 @@ struct softiov {
 	sd_event_source *tick_timer;
 	char runtime_dir[PATH_MAX];
 	unsigned workers;
+	bool rebalance;
 	/* Until then what is locked may yet become free: a daemon that was killed holds its files
 	 * until the kernel has put away its rings. 0: not at the start. */
 	uint64_t patient_until_ns;

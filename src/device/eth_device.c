@@ -187,6 +187,7 @@ const struct device_ops eth_ops = {
 	.tick = eth_tick,
 	.function_create = eth_function_create,
 	.function_destroy = eth_function_destroy,
+	.function_set_poll = eth_function_set_poll,
 	.io_fds = eth_function_io_fds,
 	.device_info = eth_device_info,
 	.function_info = eth_function_info,

@@ -56,6 +56,7 @@ int eth_function_create(struct function *fn, char why[WHY_MAX])
 		.packed = dc->packed,
 		.features_off = dc->features_off,
 		.admin_strict = dc->admin_strict,
+		.poll = dc->poll,
 		.shaper = &eth_device(fn->dev)->shaper,
 	};
 	int r;
@@ -73,6 +74,11 @@ int eth_function_create(struct function *fn, char why[WHY_MAX])
 void eth_function_destroy(struct function *fn)
 {
 	virtio_net_destroy(eth_function(fn)->net);
+}
+
+void eth_function_set_poll(struct function *fn, enum poller_policy policy)
+{
+	virtio_net_set_poll(eth_function(fn)->net, policy);
 }
 
 void eth_function_info(struct function *fn, struct function_info *out)

@@ -41,6 +41,7 @@ int eth_set_vf_policy(struct eth_device *eth, unsigned vf, const struct net_poli
 /* eth_function.c: see struct device_ops */
 int eth_function_create(struct function *fn, char why[WHY_MAX]);
 void eth_function_destroy(struct function *fn);
+void eth_function_set_poll(struct function *fn, enum poller_policy policy);
 int eth_function_io_fds(struct function *fn, unsigned region, struct vfu_io_fd *fds, unsigned max);
 void eth_function_info(struct function *fn, struct function_info *out);
 

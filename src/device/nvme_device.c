@@ -243,6 +243,7 @@ static int nvme_function_create(struct function *fn, char why[WHY_MAX])
 		.queue_size = dc->queue_size,
 		.no_doorbell_buffer = !dc->doorbell_buffer,
 		.register_memory = dc->register_memory,
+		.poll = fn->dev->cfg.poll,
 	};
 	int r = 0;
 
@@ -290,6 +291,11 @@ int nvme_set_vf_limits(struct nvme_device *nd, unsigned vf, const struct nvme_li
 	return r;
 }
 
+static void nvme_function_set_poll(struct function *fn, enum poller_policy policy)
+{
+	nvme_ctrl_set_poll(nvme_function(fn)->ctrl, policy);
+}
+
 const struct device_ops nvme_ops = {
 	.type = "nvme",
 	.device_size = sizeof(struct nvme_device),
@@ -299,6 +305,7 @@ const struct device_ops nvme_ops = {
 	.settle = nvme_settle,
 	.function_create = nvme_function_create,
 	.function_destroy = nvme_function_destroy,
+	.function_set_poll = nvme_function_set_poll,
 	.device_info = nvme_device_info,
 	.function_info = nvme_function_info,
 	.check_num_vfs = nvme_check_num_vfs,

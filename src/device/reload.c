@@ -187,11 +187,25 @@ static void remove_gone(struct softiov *s, const struct config *cfg)
 	}
 }
 
+static void set_poll(struct device *dev, enum poller_policy policy)
+{
+	if (policy == dev->cfg.poll)
+		return;
+	dev->cfg.poll = policy;
+	for (unsigned i = 0; i < dev->n_pfs; i++)
+		dev->ops->function_set_poll(dev->pfs[i].fn, policy);
+	for (unsigned i = 0; i < dev->cfg.total_vfs; i++) {
+		if (dev->vfs[i])
+			dev->ops->function_set_poll(dev->vfs[i], policy);
+	}
+}
+
 static int apply_kept(struct device *dev, const struct config_device *dc, char why[WHY_MAX])
 {
 	char other[WHY_MAX];
 	int r, err = 0;
 
+	set_poll(dev, dc->poll);
 	dev->cfg.socket = dc->socket; /* for VFs that come from now on */
 	for (unsigned i = 0; i < dc->n_vfs; i++)
 		dev->vf_sockets[dc->vfs[i].index] = dc->vfs[i].socket;
@@ -287,6 +301,9 @@ int softiov_reload(struct softiov *s, const struct config *cfg, char why[WHY_MAX
 		undo_kept(s);
 		return r;
 	}
+	if (cfg->max_cpu != worker_cpu_limit())
+		worker_set_cpu_limit(cfg->max_cpu);
+	s->rebalance = cfg->rebalance;
 	remove_gone(s, cfg);
 	/* What fails here is for want of memory or files; the other devices still get theirs. */
 	for (struct device *dev = s->devices; dev; dev = dev->next) {

@@ -267,6 +267,7 @@ int admin_start(struct virtio_device *vd, struct virtqueue *vq)
 	a->vq = vq;
 	atomic_store(&a->state, ADMIN_IDLE);
 	a->poller.kind = "admin";
+	a->poller.number = POLLER_ONLY;
 	a->poller.movable = true;
 	worker_add(w, &a->poller);
 	/* a client may ask for the doorbell's eventfd later */

@@ -34,6 +34,7 @@ static bool need_timer(struct virtio_net *net, uint32_t usecs)
 	net->coal_poller.ops = &vnet_rx_coal_poller;
 	net->coal_poller.name = net->name;
 	net->coal_poller.kind = "irq";
+	net->coal_poller.number = POLLER_ONLY;
 	net->coal_poller.share = &net->share;
 	net->coal_poller.movable = true;
 	worker_add(w, &net->coal_poller);

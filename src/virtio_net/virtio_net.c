@@ -46,7 +46,7 @@ static int add_poller(struct virtio_net *net, unsigned index, struct poller *p,
 	p->ops = ops;
 	p->name = net->name;
 	p->kind = kinds[role];
-	p->number = role == ROLE_CTRL ? 0 : (uint16_t)(index / 2);
+	p->number = role == ROLE_CTRL ? POLLER_ONLY : (uint16_t)(index / 2);
 	p->share = &net->share;
 	p->policy = net->cfg.poll;
 	p->movable = true;

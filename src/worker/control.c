@@ -88,6 +88,7 @@ static void worker_reset(struct worker *w, const char *name, unsigned flags)
 	w->round = w->urgent_run = 0;
 	w->cpu_ns = w->charged_ns = w->rest_until_ns = 0;
 	w->work = 0;
+	memset(&w->look, 0, sizeof(w->look));
 	atomic_store(&w->rests, 0);
 	atomic_store(&w->rested_ns, 0);
 	atomic_store(&w->work_ns, 0);
@@ -193,6 +194,7 @@ void worker_add(struct worker *w, struct poller *p)
 	p->prev = p->next = p->timer_prev = p->timer_next = NULL;
 	p->urgent = false;
 	p->idle_since_ns = p->gap_ns = p->cost = p->moved_ns = 0;
+	p->cost_before = p->cost_recent = 0;
 	atomic_store(&p->timer_ns, 0);
 	worker_attach(w, p, POLLER_NEW);
 	worker_control_unlock(w);
@@ -373,8 +375,19 @@ void worker_get_stats(const struct worker *w, struct worker_stats *st)
 	st->active = atomic_load_explicit(&w->n_active, memory_order_relaxed);
 }
 
-void worker_each_poller(struct worker *w, void (*fn)(const struct poller *p, void *opaque),
-			void *opaque)
+void poller_label(const struct poller *p, char *buf, size_t len)
+{
+	const char *name = p->name ? p->name : "?";
+
+	if (!p->kind)
+		snprintf(buf, len, "%s", name);
+	else if (p->number == POLLER_ONLY)
+		snprintf(buf, len, "%s/%s", name, p->kind);
+	else
+		snprintf(buf, len, "%s/%s%u", name, p->kind, p->number);
+}
+
+void worker_each_poller(struct worker *w, void (*fn)(struct poller *p, void *opaque), void *opaque)
 {
 	struct poller *p;
 

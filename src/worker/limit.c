@@ -23,6 +23,7 @@
 
 /* Nanoseconds of time for PRICE_ONE of CPU; 0: no limit. */
 static _Atomic uint64_t price, paid_until_ns;
+static double limit_cores; /* control's own */
 
 bool limit_on(void)
 {
@@ -31,9 +32,7 @@ bool limit_on(void)
 
 double worker_cpu_limit(void)
 {
-	uint64_t p = atomic_load(&price);
-
-	return p ? (double)PRICE_ONE / (double)p : 0;
+	return limit_cores;
 }
 
 /* On return the worker does not rest, nor charge by an earlier price. */
@@ -49,6 +48,7 @@ void worker_set_cpu_limit(double cores)
 {
 	double p = cores > 0 ? PRICE_ONE / cores : 0;
 
+	limit_cores = cores > 0 ? cores : 0;
 	/* a thousand cores are no limit; a millionth of one is none that could be meant */
 	atomic_store(&price, p > PRICE_ONE * 1e6 ? (uint64_t)(PRICE_ONE * 1e6) : (uint64_t)p);
 	worker_each(begin_anew);

@@ -28,6 +28,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct worker;
@@ -42,6 +43,7 @@ struct poller;
 #define POLLER_COST_FRAME   512u
 #define POLLER_COST_COMMAND 1024u
 #define POLLER_COST_SMALL   1024u
+#define POLLER_ONLY	    UINT16_MAX	 /* poller.number: one of its kind */
 #define POLLER_BUDGET_MAX   (256u << 10) /* of one turn; a bound of one poll(), too */
 
 struct poller_ops {
@@ -89,7 +91,7 @@ struct poller {
 	const char *kind;	    /* and what it is of that: "tx"; NULL: nothing more to say */
 	struct poller_share *share; /* NULL: it is alone */
 	enum poller_policy policy;  /* changed later by poller_set_policy() */
-	uint16_t number;	    /* of several of a kind */
+	uint16_t number;	    /* of several of a kind; else POLLER_ONLY */
 	bool movable;		    /* poller_move() is allowed */
 
 	bool urgent;
@@ -110,6 +112,7 @@ struct poller {
 	struct poller *all_prev, *all_next;	/* list of the worker's pollers */
 	struct poller *member_next;		/* list of the share's pollers */
 	uint64_t moved_ns;
+	uint64_t cost_before, cost_recent; /* balance.c's */
 };
 
 enum worker_flags {
@@ -235,8 +238,9 @@ void worker_get_stats(const struct worker *w, struct worker_stats *st);
 const char *worker_name(const struct worker *w);
 
 /* Calls fn for each poller that the worker has. fn must not change that. Control. */
-void worker_each_poller(struct worker *w, void (*fn)(const struct poller *p, void *opaque),
-			void *opaque);
+void worker_each_poller(struct worker *w, void (*fn)(struct poller *p, void *opaque), void *opaque);
+/* "nic0/vf3/tx1", as far as the owner has said what it is. */
+void poller_label(const struct poller *p, char *buf, size_t len);
 
 /*
  * How many cores' time all workers together may use, on an average over some milliseconds; 0: no
@@ -259,5 +263,15 @@ void worker_pool_destroy(struct worker_pool *pool);
 struct worker *worker_pool_pick(struct worker_pool *pool);
 unsigned worker_pool_size(const struct worker_pool *pool);
 struct worker *worker_pool_at(struct worker_pool *pool, unsigned i);
+
+/*
+ * To be called about once a second: measures loads, and if move, moves one queue from a worker that
+ * is saturated to one that has time, if that evens them out. True: it has. Control.
+ */
+bool worker_pool_balance(struct worker_pool *pool, bool move);
+/* The part of its time that a worker worked, and that a poller of it took, between the last two
+ * calls of that: 0 to 1. Control. */
+double worker_load(const struct worker *w);
+double poller_load(const struct poller *p);
 
 #endif

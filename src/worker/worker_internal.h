@@ -112,6 +112,12 @@ struct worker {
 	_Atomic uint64_t work_ns, rests, rested_ns;
 	_Atomic uint32_t n_pollers, n_active;
 
+	struct { /* control's own: see balance.c */
+		uint64_t time_ns, work_ns, rested_ns, cost;
+		double load;
+		unsigned saturated; /* looks in a row */
+	} look;
+
 	int epfd;
 	unsigned flags;
 	pthread_t thread;

@@ -59,7 +59,7 @@ static const struct {
 	/* keys */
 	{"worker: 2\n" NIC(""), "f.yaml:1: worker: unknown key: did you mean \"workers\"?\n"},
 	{"frobnicate: 2\n" NIC(""), "f.yaml:1: frobnicate: unknown key: use one of runtime-dir, "
-				    "workers, devices, roots\n"},
+				    "workers, max-cpu, rebalance, devices, roots\n"},
 	{NIC("    num_vfs: 2\n"), "f.yaml:4: nic0.num_vfs: unknown key: did you mean "
 				  "\"num-vfs\"?\n"},
 	{NIC("    mtu: 1500\n    mtu: 9000\n"), "f.yaml:5: nic0.mtu: given twice, first on line 4: "
@@ -67,6 +67,39 @@ static const struct {
 	{"devices:\n  nic0: {type: ethernet}\n  nic0: {type: ethernet}\n",
 	 "f.yaml:3: nic0: given twice, first on line 2: rename or remove one\n"},
 	{"workers: 0\n" NIC(""), "f.yaml:1: workers: \"0\": give a number from 1 to 64\n"},
+	{"max-cpu: 0\n" NIC(""),
+	 "f.yaml:1: max-cpu: \"0\": give cores, such as 0.5 or 2, from 0.01 to 64\n"},
+	{"max-cpu: 50%\n" NIC(""),
+	 "f.yaml:1: max-cpu: \"50%\": give cores, such as 0.5 or 2, from 0.01 to 64\n"},
+	{"max-cpu: -1\n" NIC(""),
+	 "f.yaml:1: max-cpu: \"-1\": give cores, such as 0.5 or 2, from 0.01 to 64\n"},
+	{"rebalance: 2\n" NIC(""), "f.yaml:1: rebalance: \"2\": write on or off\n"},
+	/* rates */
+	{NIC("    tx-rate: fast\n"), "f.yaml:4: nic0.tx-rate: \"fast\": give a number from 0 to "
+				     "4000000\n"},
+	{VF3("max-tx-rate: 4000001"), "f.yaml:5: nic0.vfs.3.max-tx-rate: \"4000001\": give a "
+				      "number from 0 to 4000000\n"},
+	{VF3("max-tx-rate: 10, min-tx-rate: 11"),
+	 "f.yaml:5: nic0.vfs.3: min-tx-rate 11 is more than max-tx-rate 10: lower it, or raise "
+	 "max-tx-rate\n"},
+	{NIC("    max-tx-rate: 5\n    min-tx-rate: 6\n"),
+	 "f.yaml:5: nic0: min-tx-rate 6 is more than max-tx-rate 5: lower it, or raise "
+	 "max-tx-rate\n"},
+	{NIC("    vf-defaults: {min-tx-rate: 100}\n    vfs:\n      3: {max-tx-rate: 99}\n"),
+	 "f.yaml:6: nic0.vfs.3: min-tx-rate 100 is more than max-tx-rate 99: lower it, or raise "
+	 "max-tx-rate\n"},
+	{NIC("    total-vfs: 10\n    tx-rate: 1000\n    min-tx-rate: 1\n"
+	     "    vf-defaults: {min-tx-rate: 100}\n"),
+	 "f.yaml:5: nic0.tx-rate: 1000 Mb/s, but the min-tx-rate of 10 VFs and of the PF adds up "
+	 "to 1001: raise it, or lower these\n"},
+	{NIC("    tx-rate: 10\n    min-tx-rate: 6\n") "roots: {a: {devices: [nic0]}, b: {devices: "
+						      "[nic0]}}\n",
+	 "f.yaml:4: nic0.tx-rate: 10 Mb/s, but the min-tx-rate of 0 VFs and of the PF adds up to "
+	 "12: raise it, or lower these\n"},
+	{"devices:\n  d0: {type: nvme, tx-rate: 5}\n",
+	 "f.yaml:2: d0.tx-rate: belongs to type ethernet, this is nvme: remove it\n"},
+	{NIC("    poll: seldom\n"), "f.yaml:4: nic0.poll: \"seldom\": write adaptive, always or "
+				    "never\n"},
 	{"workers:\n" NIC(""),
 	 "f.yaml:1: workers: nothing given: write a value, or remove the key\n"},
 	{"runtime-dir: run\n" NIC(""), "f.yaml:1: runtime-dir: \"run\": give an absolute path\n"},
@@ -263,6 +296,8 @@ static void defaults_hold(void **state)
 	d = &cfg.devices[0];
 	assert_string_equal(cfg.runtime_dir, "/run/softiov");
 	assert_int_equal(cfg.workers, 1);
+	assert_true(cfg.max_cpu == 0 && cfg.rebalance);
+	assert_int_equal(d->poll, POLLER_ADAPTIVE);
 	assert_int_equal(cfg.n_devices, 1);
 	assert_string_equal(d->name, "nic0");
 	assert_int_equal(d->line, 2);
@@ -284,11 +319,14 @@ static void everything_is_read(void **state)
 	static const char text[] =
 		"runtime-dir: /run/x\n"
 		"workers: 3\n"
+		"max-cpu: 1.25\n"
+		"rebalance: off\n"
 		"devices:\n"
 		"  nic0:\n"
 		"    type: ethernet\n"
 		"    total-vfs: 32\n"
 		"    num-vfs: 4\n"
+		"    poll: always\n"
 		"    queues: 4\n"
 		"    queue-size: 512\n"
 		"    mtu: 9000\n"
@@ -300,8 +338,12 @@ static void everything_is_read(void **state)
 		"    mac: 02:00:00:00:00:01\n"
 		"    socket: {owner: root, group: 0, mode: \"0660\"}\n"
 		"    uplink: {type: tap, name: soft0, queues: 2, mtu: 9000}\n"
+		"    tx-rate: 1000\n"
+		"    max-tx-rate: 900\n"
+		"    min-tx-rate: 100\n"
 		"    vfs:\n"
-		"      3: {vlan: 100, vlan-qos: 3, vlan-proto: 802.1ad, trust: on}\n"
+		"      3: {vlan: 100, vlan-qos: 3, vlan-proto: 802.1ad, trust: on, "
+		"max-tx-rate: 800, min-tx-rate: 700}\n"
 		"      1: {trunk: [1, 5-9], spoof-check: off, link-state: disable, "
 		"queues: 2, socket: {mode: 0600}}\n";
 	struct config cfg;
@@ -311,6 +353,8 @@ static void everything_is_read(void **state)
 	d = &cfg.devices[0];
 	assert_string_equal(cfg.runtime_dir, "/run/x");
 	assert_int_equal(cfg.workers, 3);
+	assert_true(cfg.max_cpu == 1.25 && !cfg.rebalance);
+	assert_int_equal(d->poll, POLLER_ALWAYS);
 	assert_int_equal(d->num_vfs, 4);
 	assert_int_equal(d->queue_size, 512);
 	assert_int_equal(d->speed_mbps, 25000);
@@ -322,6 +366,9 @@ static void everything_is_read(void **state)
 	assert_int_equal(d->socket.mode, 0660);
 	assert_string_equal(d->uplink.name, "soft0");
 	assert_int_equal(d->uplink.queues, 2);
+	assert_int_equal(d->tx_mbps, 1000);
+	assert_int_equal(d->pf_max_tx_mbps, 900);
+	assert_int_equal(d->pf_min_tx_mbps, 100);
 	assert_int_equal(d->n_vfs, 2);
 	/* ascending, whatever the order in the file */
 	assert_int_equal(d->vfs[0].index, 1);
@@ -332,6 +379,9 @@ static void everything_is_read(void **state)
 	assert_int_equal(d->vfs[0].policy.link, NET_LINK_DISABLE);
 	assert_int_equal(d->vfs[0].queue_pairs, 2);
 	assert_int_equal(d->vfs[0].socket.mode, 0600);
+	assert_int_equal(d->vfs[0].policy.max_tx_mbps, 0);
+	assert_int_equal(d->vfs[1].policy.max_tx_mbps, 800);
+	assert_int_equal(d->vfs[1].policy.min_tx_mbps, 700);
 	assert_int_equal(d->vfs[1].policy.vlan, 100);
 	assert_int_equal(d->vfs[1].policy.vlan_qos, 3);
 	assert_int_equal(d->vfs[1].policy.vlan_proto, 0x88a8);
