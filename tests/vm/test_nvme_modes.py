@@ -57,6 +57,27 @@ def test_doorbell_buffer():
     storage.messages(vm)
 
 
+@timeout(180)
+def test_mapped_doorbells():
+    """Where the device is polled always the guest's stores to its doorbells reach the worker by
+    themselves: QEMU maps them, and no command costs a message. After resets, too."""
+    d = Daemon(storage.ssd({1: {"memory": "64M", "attach": ["vf0"]}}, num=1, queues=1, poll="always",
+                           **{"doorbell-buffer": False}), name="mapped")
+    vm = VM("mapped", storage=True, vfio_user=[d.sock("ssd0/vf0")])
+    ctrl = storage.controller(vm)[0]
+    for reset in None, "nvme reset " + ctrl, "echo 1 > /sys/class/nvme/%s/device/reset" % ctrl[5:]:
+        if reset:
+            vm.sh(reset)
+        dev = disk(vm)
+        before = driver(d, "ssd0/vf0")
+        fio(vm, dev, rw="randread", number_ios=500, iodepth=32, size="64M")
+        fio(vm, dev, rw="randrw", bsrange="512-64k", iodepth=16, size="1M", verify="crc32c")
+        after = driver(d, "ssd0/vf0")
+        assert after["commands"] - before["commands"] > 500, (before, after)
+        assert after["kicks"] == before["kicks"], (before, after)
+    storage.messages(vm)
+
+
 @timeout(90)
 def test_interrupt_coalescing():
     _, vm = host()
