@@ -26,6 +26,11 @@ def arguments(ap):
     ap.add_argument("--no-tso", action="store_true", help="leave out the cases of 64 KiB")
 
 
+def phases(args):
+    """(for TSO, cases) of each instance of the peer."""
+    return [(False, CASES + BUSY)] + ([] if args.no_tso else [(True, TSO)])
+
+
 class HugePages:
     """Reserved for a run, and given back. Where none are wanted it does nothing."""
 
