@@ -108,7 +108,8 @@ static void play(const struct bench *b, const struct bench_case *c, struct stree
 		 double seconds, uint64_t samples)
 {
 	uint64_t now = bench_ticks(), end = now + bench_ticks_of(b, seconds),
-		 longest = now + LONGEST * bench_ticks_of(b, seconds);
+		 longest = now + LONGEST * bench_ticks_of(b, seconds),
+		 stuck = now + bench_ticks_of(b, STUCK_S);
 
 	do {
 		for (unsigned i = 0; i < s->n_others; i++) {
@@ -119,7 +120,8 @@ static void play(const struct bench *b, const struct bench_case *c, struct stree
 		if (!s->n_others)
 			look_quiet(b, c, s);
 		now = bench_ticks();
-	} while (now < end || (s->took.n < samples && now < longest));
+	} while (now < end || (s->took.n < samples && now < longest) ||
+		 (samples && !s->others.samples && now < stuck));
 }
 
 /* Frames of the others that have arrived, and what they cost the worker (worker.h). */

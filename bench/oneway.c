@@ -21,7 +21,7 @@ struct flood {
 static int drive_for(const struct bench *bench, const struct bench_case *c, struct pair *p,
 		     double seconds, struct flood *f)
 {
-	uint64_t start = bench_ticks(), length = bench_ticks_of(bench, seconds), now;
+	uint64_t start = bench_ticks(), length = bench_ticks_of(bench, seconds), now, had = f->got;
 	uint32_t len = guest_hdr_len(p->a) + c->len;
 	unsigned limit = bench_window(bench, c);
 	int slot, n;
@@ -45,7 +45,8 @@ static int drive_for(const struct bench *bench, const struct bench_case *c, stru
 			f->got += (unsigned)n;
 		}
 		now = bench_ticks();
-	} while (now - start < length || (!f->got && now - start < bench_ticks_of(bench, STUCK_S)));
+	} while (now - start < length ||
+		 (f->got == had && now - start < bench_ticks_of(bench, STUCK_S)));
 	f->ticks = now - start;
 	return 0;
 }
@@ -68,15 +69,16 @@ static uint64_t drain(struct pair *p, uint64_t frames)
 static void flow_for(const struct bench *bench, struct flow *fl, double seconds, struct flood *f)
 {
 	uint64_t start = bench_ticks(), length = bench_ticks_of(bench, seconds), now;
-	/* frames in far memory: each buffer is seen by both sides before anything counts */
-	uint64_t least = fl->sent ? 0 : 2 * (fl->from->tx.buffers + fl->to->rx.buffers);
+	/* Each buffer is seen by both sides before anything counts; then some frame, at least. */
+	uint64_t least = fl->sent ? fl->buffers + fl->per_frame
+				  : 2 * (fl->from->tx.buffers + fl->to->rx.buffers);
 
 	do {
 		for (unsigned turn = 0; turn < 16; turn++)
 			flow_turn(fl, TX_BURST);
 		now = bench_ticks();
-	} while (now - start < length || ((!fl->buffers || fl->buffers < least) &&
-					  now - start < bench_ticks_of(bench, STUCK_S)));
+	} while (now - start < length ||
+		 (fl->buffers < least && now - start < bench_ticks_of(bench, STUCK_S)));
 	*f = (struct flood){fl->sent, flow_got(fl), fl->looks, fl->starved, now - start};
 }
 

@@ -91,14 +91,16 @@ static uint64_t got(const struct town *t, unsigned n)
 
 static void play(const struct bench *b, struct town *t, unsigned n, double seconds)
 {
-	uint64_t end = bench_ticks() + bench_ticks_of(b, seconds);
+	uint64_t now = bench_ticks(), end = now + bench_ticks_of(b, seconds), had = got(t, n);
+	uint64_t stuck = now + bench_ticks_of(b, STUCK_S);
 
 	do {
 		for (unsigned i = 0; i < n; i++)
 			flow_turn(&t->flows[i], RING);
 		if (t->shared)
 			usleep(SHARED_US);
-	} while (bench_ticks() < end);
+		now = bench_ticks();
+	} while (now < end || (got(t, n) == had && now < stuck));
 }
 
 static uint64_t workers_ns(const struct daemon_run *d, unsigned workers)

@@ -45,14 +45,22 @@ static int attach_all(const struct daemon_run *d, const struct bench_case *c, st
 static void play(const struct bench *b, struct pairs *p, unsigned first, unsigned last,
 		 double seconds)
 {
-	uint64_t end = bench_ticks() + bench_ticks_of(b, seconds);
+	uint64_t now = bench_ticks(), end = now + bench_ticks_of(b, seconds);
+	uint64_t stuck = now + bench_ticks_of(b, STUCK_S), had[PAIRS];
+	bool moved;
 
+	for (unsigned i = first; i <= last; i++)
+		had[i] = p->flows[i].buffers;
 	do {
-		for (unsigned i = first; i <= last; i++)
+		moved = true;
+		for (unsigned i = first; i <= last; i++) {
 			flow_turn(&p->flows[i], RING);
+			moved &= p->flows[i].buffers != had[i];
+		}
 		if (b->cpus < 3) /* no matter how many workers: or they would not compare */
 			usleep(SHARED_US);
-	} while (bench_ticks() < end);
+		now = bench_ticks();
+	} while (now < end || (!moved && now < stuck));
 }
 
 static double worker_ns(const struct daemon_run *d, unsigned i)
