@@ -50,6 +50,8 @@ static void look_at(struct worker *w, uint64_t now)
 	struct poller *p;
 
 	worker_control_lock(w);
+	if (atomic_load_explicit(&w->awake_since_ns, memory_order_relaxed))
+		worker_tick(w);
 	w->look.load = load_of(w, now);
 	w->look.cost = 0;
 	for (p = w->pollers; p; p = p->all_next) {

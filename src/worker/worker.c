@@ -387,7 +387,7 @@ static bool has_reason_to_stay(struct worker *w)
  * Looks at the clock. Of the time since the last look the part counts as work that polls cost; one
  * that finds nothing takes about as long as POLL_COST would.
  */
-static void tick(struct worker *w)
+void worker_tick(struct worker *w)
 {
 	uint64_t polls = ((uint64_t)(CLOCK_CREDIT - w->credit) - w->work) / COST_EMPTY;
 	uint64_t now = clock_now_ns();
@@ -437,7 +437,7 @@ static void sleep_until_event(struct worker *w)
 	uint64_t until;
 	int n = 0;
 
-	tick(w);
+	worker_tick(w);
 	if (unlikely(limit_on())) {
 		limit_charge(w, true);
 		if (w->rest_until_ns)
@@ -467,7 +467,7 @@ static void look_around(struct worker *w)
 {
 	struct epoll_event ev[EVENTS_MAX];
 
-	tick(w);
+	worker_tick(w);
 	if (w->watches_used && w->now_ns - w->fd_check_ns >= FD_CHECK_NS) {
 		w->fd_check_ns = w->now_ns;
 		handle_events(w, ev, epoll_wait(w->epfd, ev, EVENTS_MAX, 0));

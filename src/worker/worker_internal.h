@@ -198,6 +198,9 @@ bool quiet_over(const struct worker *w, const struct poller *p);
  * which is returned. */
 unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget);
 
+/* worker.c, under the lock: looks at the clock, and counts what was done since the last look. */
+void worker_tick(struct worker *w);
+
 /* The worker's own: around a rest, while which it does not hold the lock. */
 void worker_pause_begins(struct worker *w);
 void worker_pause_ends(struct worker *w);
