@@ -175,6 +175,7 @@ class Work:
         self.dir = tempfile.mkdtemp(prefix="softiov-peer-")
         self.procs = []
         atexit.register(self.close)
+        signal.signal(signal.SIGINT, signal.default_int_handler)   # also where a shell ignores it
         for sig in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, lambda *_: sys.exit(1))
 
