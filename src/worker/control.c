@@ -88,6 +88,7 @@ static void worker_reset(struct worker *w, const char *name, unsigned flags)
 	w->round = w->urgent_run = 0;
 	w->cpu_ns = w->charged_ns = w->rest_until_ns = 0;
 	w->work = 0;
+	w->n_quiet = 0;
 	memset(&w->look, 0, sizeof(w->look));
 	atomic_store(&w->rests, 0);
 	atomic_store(&w->rested_ns, 0);

@@ -58,7 +58,8 @@ void worker_set_cpu_limit(double cores)
 
 void limit_charge(struct worker *w, bool now)
 {
-	uint64_t p = atomic_load_explicit(&price, memory_order_relaxed), cpu, used, old, until;
+	uint64_t p = atomic_load_explicit(&price, memory_order_relaxed), cpu, used, old, until,
+		 time;
 	struct timespec ts;
 
 	if (!p || (!now && w->now_ns - w->charged_ns < CHARGE_NS))
@@ -67,13 +68,15 @@ void limit_charge(struct worker *w, bool now)
 	cpu = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 	used = w->cpu_ns ? cpu - w->cpu_ns : 0; /* since there is a limit */
 	w->cpu_ns = cpu;
-	w->charged_ns = w->now_ns;
+	/* it may have been off its core since it last looked */
+	time = clock_now_ns();
+	w->charged_ns = time;
 	old = atomic_load_explicit(&paid_until_ns, memory_order_relaxed);
 	do
-		until = MAX(old, w->now_ns - DEPTH_NS) + used * p / PRICE_ONE;
+		until = MAX(old, time - DEPTH_NS) + used * p / PRICE_ONE;
 	while (!atomic_compare_exchange_weak(&paid_until_ns, &old, until));
-	if (until > w->now_ns)
-		w->rest_until_ns = MIN(until + REST_NS, w->now_ns + REST_MAX);
+	if (until > time)
+		w->rest_until_ns = MIN(until + REST_NS, time + REST_MAX);
 }
 
 void limit_rest(struct worker *w)

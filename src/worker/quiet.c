@@ -31,7 +31,7 @@ static uint64_t bound(void)
 }
 
 /* p, which had run dry, has found work. */
-void quiet_ends(const struct worker *w, struct poller *p)
+void quiet_ends(struct worker *w, struct poller *p)
 {
 	uint64_t gap = 0;
 
@@ -39,6 +39,7 @@ void quiet_ends(const struct worker *w, struct poller *p)
 		gap = MIN(w->now_ns - p->idle_since_ns, GAP_BOUNDS * bound());
 	p->gap_ns += gap / GAP_WEIGHT - p->gap_ns / GAP_WEIGHT;
 	p->idle_since_ns = 0;
+	w->n_quiet--;
 }
 
 /* A kick has ended p's sleep. What that took is no part of the gap: else who answers at once, but

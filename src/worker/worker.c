@@ -133,6 +133,7 @@ static bool try_idle(struct worker *w, struct poller *p)
 	 * that; else it stays as it is. */
 	if (atomic_fetch_or(&p->kicked, POLLER_QUEUED) != POLLER_ATTACHED)
 		return true;
+	w->n_quiet -= p->idle_since_ns != 0;
 	p->idle_since_ns = 0; /* another spell, for what arm() saw and poll() did not */
 	call_disarm(p);
 	return false;
@@ -141,6 +142,7 @@ static bool try_idle(struct worker *w, struct poller *p)
 static void set_active(struct worker *w, struct poller *p)
 {
 	p->state = POLLER_ACTIVE;
+	w->n_quiet += p->idle_since_ns != 0;
 	list_append(&w->active, p);
 	flow_activate(w, p);
 	atomic_store_explicit(&w->n_active, w->n_active + 1, memory_order_relaxed);
@@ -150,6 +152,7 @@ void worker_set_inactive(struct worker *w, struct poller *p)
 {
 	flow_deactivate(w, p);
 	list_del(&w->active, p);
+	w->n_quiet -= p->idle_since_ns != 0;
 	p->state = POLLER_IDLE;
 	atomic_store_explicit(&w->n_active, w->n_active - 1, memory_order_relaxed);
 }
@@ -204,8 +207,10 @@ unsigned worker_serve(struct worker *w, struct poller *p, uint32_t budget)
 		w->found_work = true;
 		return n;
 	}
-	if (!p->idle_since_ns)
+	if (!p->idle_since_ns) {
 		p->idle_since_ns = IDLE_NOW;
+		w->n_quiet++;
+	}
 	if (unlikely(p->resting || p->policy == POLLER_NEVER)) {
 		p->resting = false;
 		if (p->policy != POLLER_ALWAYS)
@@ -473,7 +478,8 @@ static void look_around(struct worker *w)
 		handle_events(w, ev, epoll_wait(w->epfd, ev, EVENTS_MAX, 0));
 	}
 	fire_timers(w);
-	retire_quiet(w);
+	if (w->n_quiet)
+		retire_quiet(w);
 	if (unlikely(limit_on()))
 		limit_charge(w, false);
 }

@@ -103,6 +103,7 @@ struct worker {
 	uint64_t cpu_ns, charged_ns; /* see limit.c */
 	uint64_t rest_until_ns;	     /* 0: need not rest */
 	uint64_t work;		     /* cost of the work since the last look */
+	uint32_t n_quiet;	     /* active pollers whose last poll() found nothing */
 	int64_t credit;		     /* until the next look */
 	struct watch *watches;
 	uint32_t n_watches, watches_free, watches_used;
@@ -190,7 +191,7 @@ void worker_attach(struct worker *w, struct poller *p, enum poller_state state);
 void worker_detach(struct worker *w, struct poller *p);
 
 /* quiet.c, under the lock. */
-void quiet_ends(const struct worker *w, struct poller *p);
+void quiet_ends(struct worker *w, struct poller *p);
 void quiet_woken(const struct worker *w, struct poller *p);
 bool quiet_over(const struct worker *w, const struct poller *p);
 
