@@ -82,7 +82,7 @@ static const struct group {
 	 "eventfd wake-ups and nothing else.", 0,
 	 {M_MIN, M_P50, M_P99, END}},
 	{1u << WORKERS, "two workers",
-	 "Two pairs of VFs, on one worker and on two. `by CPU`: what two cores would give, from the "
+	 "Pairs of VFs, two where there are three cores or more, else eight, on one worker and on two. `by CPU`: what two cores would give, from the "
 	 "workers' own CPU time; `by the clock` only where there is a core for each.", 8,
 	 {M_ONE_CPU, M_TWO_CPU, M_CPU_SCALING, M_ONE_WALL, M_TWO_WALL, M_WALL_SCALING, M_BALANCE,
 	  M_STARVED, END}},
