@@ -50,7 +50,13 @@ void nvme_ctrl_set_poll(struct nvme_ctrl *ctrl, enum poller_policy policy)
 {
 	struct nvme_group *g;
 
+	if (ctrl->cfg.poll == policy)
+		return;
 	ctrl->cfg.poll = policy;
+	if (ctrl->queues && ctrl->queues->page && policy != POLLER_ALWAYS)
+		log_info("%s: its client was offered its doorbells for mapping, which wake nobody: "
+			 "polled always until it goes",
+			 ctrl->name);
 	for (g = ctrl->queues ? ctrl->queues->groups : NULL; g; g = g->next)
 		poller_set_policy(&g->poller, nvme_queues_policy(g->q));
 }

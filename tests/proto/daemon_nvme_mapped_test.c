@@ -211,6 +211,44 @@ static void scribbling(void **state)
 	work(h, 1);
 }
 
+static void reload(const char *poll)
+{
+	const char *at = strstr(rig.config, "poll: always"), *rest = at + strlen("poll: always");
+	char path[64];
+	FILE *f;
+
+	assert_non_null(at);
+	snprintf(path, sizeof(path), "%s/config.yaml", rig.run.dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "%.*spoll: %s%s", (int)(at - rig.config), rig.config, poll, rest);
+	assert_int_equal(fclose(f), 0);
+	CLI(&rig, "reload");
+}
+
+/* Who has the mapping is polled until it goes, whatever is set meanwhile; the next one is not. */
+static void policy_changes(void **state)
+{
+	static const char *const policies[] = {"adaptive", "never"};
+	struct nvme_host_config cfg = {.map_doorbells = true};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(policies); i++) {
+		struct nvme_host *h = open_mapped(), *none;
+
+		reload(policies[i]);
+		for (unsigned k = 0; k < 3; k++) {
+			usleep(5000); /* it would be asleep */
+			work(h, 1);
+		}
+		assert_int_equal(h->kicks, 0);
+		nvme_host_close(taken);
+		taken = NULL;
+		assert_int_equal(nvme_rig_open(&rig, "ssd0/vf0", cfg, &none), -ENOTSUP);
+		reload("always");
+	}
+	work(open_mapped(), 1);
+}
+
 static void offered_only_where_polled_always(void **state)
 {
 	struct nvme_host_config cfg = {.map_doorbells = true};
@@ -241,6 +279,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(page_of_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(scribbling, setup, teardown),
+		cmocka_unit_test_setup_teardown(policy_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(offered_only_where_polled_always, setup, teardown),
 	};
 	int failed;
