@@ -316,6 +316,10 @@ class Results:
                  "before, " % m + "%.2f after" % os.getloadavg()[0],
                  "softiov at %s; runs in turn, median (min–max); a ratio is softiov's figure divided by "
                  "the peer's of the same turn" % (m["softiov"] or "?")]
+        if m["load-before"] > 1:
+            lines.append("**the machine did other things**: while the load is kept off its core a polling "
+                         "thread spends cycles for nothing, so that these figures wrong whoever polls; "
+                         "docs/peers.md says what helps")
         return ["- " + c for c in lines + self.conditions]
 
     def table(self, columns):
