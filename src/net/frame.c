@@ -11,9 +11,6 @@
 #include "util/bytes.h"
 #include "util/util.h"
 
-#define TAG_LEN	 4u
-#define TAGS_MAX 2u
-
 void net_frame_copy(const struct net_frame *f, uint32_t off, void *dst, uint32_t len)
 {
 	const uint8_t *p = net_frame_chead(f);
@@ -121,24 +118,19 @@ static bool offload_valid(const struct net_frame *f)
 	if (!o->needs_csum)
 		return true;
 	/* Completing the sum must not rewrite an address or a tag that was checked. */
-	for (unsigned i = 0; i < TAGS_MAX && l3 + TAG_LEN <= f->head_len; i++) {
+	for (unsigned i = 0; i < NET_TAGS_MAX && l3 + NET_TAG_LEN <= f->head_len; i++) {
 		if (!net_is_tag(get_be16(head + l3 - 2)))
 			break;
-		l3 += TAG_LEN;
+		l3 += NET_TAG_LEN;
 	}
-	if (o->csum_start < l3 || o->csum_start > UINT16_MAX - TAGS_MAX * TAG_LEN)
+	if (o->csum_start < l3 || o->csum_start > UINT16_MAX - NET_TAGS_MAX * NET_TAG_LEN)
 		return false;
 	return (uint32_t)o->csum_start + o->csum_offset + 2 <= f->len;
 }
 
 bool net_frame_valid(const struct net_frame *f)
 {
-	if (f->len < ETH_HLEN || f->len > NET_FRAME_MAX - TAGS_MAX * TAG_LEN)
-		return false;
-	if (f->head_len > f->len || f->head_off + f->head_len > sizeof(f->head_buf) ||
-	    f->head_len < MIN(f->len, ETH_HLEN + TAGS_MAX * TAG_LEN))
-		return false;
-	if (f->nsegs > NET_SEGS_MAX || !f->nsegs != (f->len == f->head_len))
+	if (!net_frame_lengths_valid(f))
 		return false;
 	if (!f->offload.needs_csum && !f->offload.gso_type)
 		return true;
@@ -149,19 +141,19 @@ int net_frame_insert_tag(struct net_frame *f, uint16_t proto, uint16_t tci)
 {
 	uint8_t *head;
 
-	if (f->head_off < TAG_LEN)
+	if (f->head_off < NET_TAG_LEN)
 		return -ENOBUFS;
-	f->head_off -= TAG_LEN;
-	f->head_len += TAG_LEN;
-	f->len += TAG_LEN;
+	f->head_off -= NET_TAG_LEN;
+	f->head_len += NET_TAG_LEN;
+	f->len += NET_TAG_LEN;
 	head = net_frame_head(f);
-	memmove(head, head + TAG_LEN, 2 * ETH_ALEN);
+	memmove(head, head + NET_TAG_LEN, 2 * ETH_ALEN);
 	put_be16(head + 12, proto);
 	put_be16(head + 14, tci);
 	if (f->offload.needs_csum)
-		f->offload.csum_start += TAG_LEN;
-	if (f->offload.hdr_len && f->offload.hdr_len <= UINT16_MAX - TAG_LEN)
-		f->offload.hdr_len += TAG_LEN;
+		f->offload.csum_start += NET_TAG_LEN;
+	if (f->offload.hdr_len && f->offload.hdr_len <= UINT16_MAX - NET_TAG_LEN)
+		f->offload.hdr_len += NET_TAG_LEN;
 	return 0;
 }
 
@@ -169,12 +161,12 @@ void net_frame_strip_tag(struct net_frame *f)
 {
 	uint8_t *head = net_frame_head(f);
 
-	memmove(head + TAG_LEN, head, 2 * ETH_ALEN);
-	f->head_off += TAG_LEN;
-	f->head_len -= TAG_LEN;
-	f->len -= TAG_LEN;
+	memmove(head + NET_TAG_LEN, head, 2 * ETH_ALEN);
+	f->head_off += NET_TAG_LEN;
+	f->head_len -= NET_TAG_LEN;
+	f->len -= NET_TAG_LEN;
 	if (f->offload.needs_csum)
-		f->offload.csum_start -= TAG_LEN;
-	if (f->offload.hdr_len >= TAG_LEN)
-		f->offload.hdr_len -= TAG_LEN;
+		f->offload.csum_start -= NET_TAG_LEN;
+	if (f->offload.hdr_len >= NET_TAG_LEN)
+		f->offload.hdr_len -= NET_TAG_LEN;
 }

@@ -10,9 +10,12 @@
 #ifndef SOFTIOV_NET_FRAME_H
 #define SOFTIOV_NET_FRAME_H
 
+#include <net/ethernet.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#define NET_TAG_LEN	 4u /* bytes of a VLAN tag */
+#define NET_TAGS_MAX	 2u
 #define NET_HEAD_MAX	 128	      /* bytes of head copied from the sender at most */
 #define NET_HEAD_ROOM	 16	      /* room before it for two VLAN tags */
 #define NET_FRAME_MAX	 (65536 + 64) /* bytes, a GSO frame with its headers and tags */
@@ -41,7 +44,6 @@ struct net_offload {
 	uint16_t csum_start, csum_offset;
 };
 
-/* The head of most frames begins at the second cache line: all before it is in the first. */
 struct net_frame {
 	uint32_t len;		    /* whole frame, bytes, without FCS */
 	uint16_t head_len;	    /* bytes in head[]: min(len, NET_HEAD_MAX) at first */
@@ -64,6 +66,16 @@ static inline uint8_t *net_frame_head(struct net_frame *f)
 static inline const uint8_t *net_frame_chead(const struct net_frame *f)
 {
 	return f->head_buf + f->head_off;
+}
+
+/* The lengths of a frame, as its maker claims them, hang together: true for a head that holds
+ * addresses, tags and type. */
+static inline bool net_frame_lengths_valid(const struct net_frame *f)
+{
+	return f->len >= ETH_HLEN && f->len <= NET_FRAME_MAX - NET_TAGS_MAX * NET_TAG_LEN &&
+	       f->head_len <= f->len && f->head_off + f->head_len <= sizeof(f->head_buf) &&
+	       (f->head_len == f->len || f->head_len >= ETH_HLEN + NET_TAGS_MAX * NET_TAG_LEN) &&
+	       f->nsegs <= NET_SEGS_MAX && !f->nsegs == (f->len == f->head_len);
 }
 
 /*

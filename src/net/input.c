@@ -179,14 +179,8 @@ static bool wants(const struct net_view *to, const struct net_frame *f, const st
 /* A frame without offloads is valid at a glance. */
 static inline bool frame_valid(const struct net_frame *f)
 {
-	const uint32_t least = ETH_HLEN + 2 * VLAN_TAG_LEN;
-
-	if (likely(f->head_len >= least && f->head_len <= f->len &&
-		   f->len <= NET_FRAME_MAX - 2 * VLAN_TAG_LEN && !f->offload.needs_csum &&
-		   !f->offload.gso_type && f->nsegs <= NET_SEGS_MAX &&
-		   !f->nsegs == (f->head_len == f->len) &&
-		   f->head_off + f->head_len <= sizeof(f->head_buf)))
-		return true;
+	if (likely(!f->offload.needs_csum && !f->offload.gso_type))
+		return net_frame_lengths_valid(f);
 	return net_frame_valid(f);
 }
 
@@ -264,9 +258,10 @@ static inline void append(struct burst *b, struct group *g, int i)
 static struct group *add_to_group(struct burst *b, int i)
 {
 	struct frame_class *c = &b->class[i];
-	struct group *g = b->groups + b->n_groups;
+	struct group *g;
 
-	while (g-- > b->groups) {
+	for (unsigned k = b->n_groups; k-- > 0;) {
+		g = &b->groups[k];
 		if (g->index == c->index) {
 			append(b, g, i);
 			return g;
@@ -323,6 +318,7 @@ static void classify_all(struct burst *b)
 	b->n_groups = b->n_flood = 0;
 	for (int i = 0; i < (int)b->n; i++) {
 		struct net_frame *f = &b->frames[i];
+		uint32_t len = f->len;
 
 		if (unlikely(!frame_valid(f))) {
 			b->count[CNT_DROPS + NET_DROP_TX_MALFORMED]++;
@@ -337,7 +333,8 @@ static void classify_all(struct burst *b)
 		if (likely(g && eth.low == last.low && eth.high == last.high)) {
 			b->class[i] = b->class[g->last];
 			append(b, g, i);
-			count_frame(b->count, CNT_TX_PACKETS, &b->class[i], f -> len);
+			packets++;
+			bytes += len;
 		} else {
 			g = classify_one(b, i, eth);
 			last = eth;
@@ -368,23 +365,37 @@ static inline bool set_form(const struct net_view *to, struct net_frame *f, stru
 	return true;
 }
 
-/* Counts what the receiver took of the list: exactly if it marked what it did not take, else the
- * first ones. */
-static __attribute__((noinline)) void recount(struct burst *b, unsigned n, unsigned taken)
+/* What the first n of the list are, for the receiver's counters. */
+static void count_list(struct burst *b, unsigned n)
 {
-	unsigned marked = 0;
+	uint64_t *count = b->list_count;
 
 	memset(b->list_count, 0, sizeof(b->list_count));
+	for (unsigned k = 0; k < n; k++) {
+		uint32_t len = b->list[k]->len;
+
+		count_frame(count, CNT_RX_PACKETS, &b->class[b->list_class[k]], len);
+	}
+}
+
+/* Takes off the list what the receiver did not take: exactly if it marked that, else all but the
+ * first ones. */
+static __attribute__((noinline)) unsigned only_taken(struct burst *b, unsigned n, unsigned taken)
+{
+	unsigned marked = 0, k = 0;
+
 	for (unsigned i = 0; i < n; i++)
 		marked += b->list[i]->not_taken;
 	for (unsigned i = 0; i < n; i++) {
 		bool skip = marked ? b->list[i]->not_taken : i >= taken;
 
 		b->list[i]->not_taken = false;
-		if (!skip)
-			count_frame(b->list_count, CNT_RX_PACKETS, &b->class[b->list_class[i]],
-				    b -> list[i] -> len);
+		if (skip)
+			continue;
+		b->list[k] = b->list[i];
+		b->list_class[k++] = b->list_class[i];
 	}
+	return k;
 }
 
 static void deliver(struct burst *b, const struct net_view *to, unsigned n)
@@ -393,15 +404,11 @@ static void deliver(struct burst *b, const struct net_view *to, unsigned n)
 	unsigned taken = port->ops->deliver(port, b->list, n);
 
 	if (unlikely(taken < n))
-		recount(b, n, taken);
+		n = only_taken(b, n, taken);
+	count_list(b, n);
 	counters_add(port, b->list_count, CNT_RX_PACKETS, CNT_TX_PACKETS);
 	if (port->ops->flush)
 		port->ops->flush(port);
-}
-
-static inline void list_begin(struct burst *b)
-{
-	memset(b->list_count, 0, sizeof(b->list_count));
 }
 
 /* Adds frame i to the list for this receiver. */
@@ -450,13 +457,8 @@ static void deliver_groups(struct burst *b)
 			continue;
 		for (int i = b->groups[g].first; i >= 0; i = b->class[i].next)
 			n = list_add(b, to, n, i);
-		if (unlikely(!n))
-			continue;
-		list_begin(b);
-		b->list_count[CNT_RX_PACKETS] = n;
-		for (unsigned k = 0; k < n; k++)
-			b->list_count[CNT_RX_BYTES] += b->list[k]->len;
-		deliver(b, to, n);
+		if (likely(n))
+			deliver(b, to, n);
 	}
 }
 
@@ -509,7 +511,6 @@ static void deliver_flood(struct burst *b)
 		if (!to || to->port == b->port || (!g && out_of_scope(&scope, to)) ||
 		    !ready(b, to, g))
 			continue;
-		list_begin(b);
 		while (i >= 0 || k < b->n_flood) {
 			if (i >= 0 && (k == b->n_flood || i < b->flood[k])) {
 				n = list_add(b, to, n, i);
@@ -522,9 +523,6 @@ static void deliver_flood(struct burst *b)
 			}
 			k++;
 		}
-		for (k = 0; k < n; k++)
-			count_frame(b->list_count, CNT_RX_PACKETS, &b->class[b->list_class[k]],
-				    b -> list[k] -> len);
 		if (n)
 			deliver(b, to, n);
 	}

@@ -241,7 +241,7 @@ void vq_push_singles(struct virtqueue *vq, const struct vq_single *s, unsigned n
 		return;
 	if (vq->lane == VQ_LANE_SPLIT)
 		split_push_singles(vq, s, n, writable);
-	else
+	else if (vq->lane == VQ_LANE_PACKED)
 		packed_push_singles(vq, s, n, writable);
 }
 

@@ -182,12 +182,14 @@ static unsigned remote_poll(struct poller *p)
 	if (vnet_fifo_empty(q->fifo) || !ready(q))
 		return 0;
 	rx_burst_start(&b, q);
-	for (; n < NET_BURST && vnet_fifo_peek(q->fifo, &frame, &seg); n++) {
-		cost += frame.len + POLLER_COST_FRAME;
+	for (; n < NET_BURST && cost < poller_budget(p); n++) {
 		const struct vnet_target *hash = NULL;
 		struct net_frame *one = &frame;
 		struct vnet_target target;
 
+		if (!vnet_fifo_peek(q->fifo, &frame, &seg))
+			break;
+		cost += frame.len + POLLER_COST_FRAME;
 		/* Loaded for each frame: filling the last one may have blocked. */
 		steer = atomic_load_explicit(&net->steer, memory_order_acquire);
 		if (steer->report) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the two files of the receive side share: a burst of frames into one queue. */
+/* What the files of the receive side share: a burst of frames into one queue. */
 #ifndef SOFTIOV_VIRTIO_NET_RX_BURST_H
 #define SOFTIOV_VIRTIO_NET_RX_BURST_H
 
@@ -18,14 +18,23 @@ struct rx_burst {
 	uint64_t bytes, csum_needed, csum_valid, gso_packets, gso_bytes;
 };
 
-/* The queue must be ready, and locked. */
+/* rx_put.c. The queue must be ready, and locked. */
 void rx_burst_start(struct rx_burst *b, struct vnet_rxq *q);
-/* Writes frames into the queue's buffers, once, straight from the sender's memory, and sets their
- * not_taken. What the driver did not take as it is (5.1.6.4) is made plain: a GSO frame is cut, a
- * partial checksum completed. targets, of each frame, may be NULL. Returns the number taken. */
+/* Writes frames into the queue's buffers, once, straight from the sender's memory, and sets
+ * not_taken of those that it could not (their giver has cleared it). What the driver did not take
+ * as it is (5.1.6.4) is made plain: a GSO frame is cut, a partial checksum completed. targets, of
+ * each frame, may be NULL. Returns the number taken. */
 unsigned rx_burst_put(struct rx_burst *b, struct net_frame *const *frames,
 		      const struct vnet_target *const *targets, unsigned n);
 /* Counts. Nothing is published yet. */
 void rx_burst_finish(struct rx_burst *b);
+
+/* rx_write.c: header and frame into buffers that have room for them: one piece; several that the
+ * driver merges, whose len becomes what was written; chains, which are pushed. */
+void rx_write_whole(struct rx_burst *b, const struct net_frame *f, uint8_t *dst);
+void rx_write_singles(struct rx_burst *b, const struct net_frame *f, struct vq_single *s,
+		      unsigned n);
+void rx_write_chains(struct rx_burst *b, const struct net_frame *f, const struct vq_chain *chains,
+		     unsigned n);
 
 #endif

@@ -32,6 +32,13 @@ static inline bool goes_on(const struct tx_burst *b)
 	return b->chains + b->singles < NET_BURST && b->cost < b->budget;
 }
 
+/* What makes no sense has been looked at all the same. */
+static inline void add_malformed(struct tx_burst *b)
+{
+	b->malformed++;
+	b->cost += POLLER_COST_FRAME;
+}
+
 static inline void add_frame(struct tx_burst *b, const struct net_frame *f)
 {
 	b->frames++;
@@ -58,7 +65,7 @@ static void collect_singles(struct vnet_txq *q, struct vnet_scratch *s, struct t
 		if (likely(vnet_tx_single(q->net, hdr_len, &s->tx_singles[i], f)))
 			add_frame(b, f);
 		else
-			b->malformed++;
+			add_malformed(b);
 		b->singles++;
 	}
 }
@@ -81,7 +88,7 @@ static void collect_chains(struct vnet_txq *q, struct vnet_scratch *s, struct tx
 			add_frame(b, f);
 			break;
 		case VNET_TX_DROP:
-			b->malformed++;
+			add_malformed(b);
 			break;
 		case VNET_TX_LATER:
 			vq_unpop(q->vq, 1, chain->ndescs);
@@ -177,7 +184,7 @@ static unsigned tx_poll(struct poller *p)
 		q->broken = true;
 		vnet_break(q->net, "transmit queue breaks the rules");
 	}
-	return b.cost + b.malformed * POLLER_COST_FRAME;
+	return b.cost;
 }
 
 static bool tx_arm(struct poller *p)

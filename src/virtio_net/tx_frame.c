@@ -24,6 +24,10 @@ _Static_assert(sizeof(struct vq_single) == sizeof(struct net_seg) &&
 		       offsetof(struct vq_single, len) == offsetof(struct net_seg, len),
 	       "so are vq_single and net_seg");
 
+/* Where the transport header of a frame to be cut may begin at most: no real one is near that, and
+ * what is told to a receiver stays within 16 bits. */
+#define HEADERS_MAX 1024
+
 /* What is left of a chain's readable pieces. */
 struct tx_cursor {
 	struct vq_buf *buf;
@@ -58,7 +62,7 @@ static bool gso_ok(const struct virtio_net *net, const struct net_frame *f)
 	bool whole;
 	uint8_t proto = o->gso_type == NET_GSO_UDP_L4 ? IPPROTO_UDP : IPPROTO_TCP;
 
-	if (!o->needs_csum || !o->gso_size)
+	if (!o->needs_csum || !o->gso_size || o->csum_start > HEADERS_MAX)
 		return false;
 	if (o->gso_ecn && !vnet_has(net, VIRTIO_NET_F_HOST_ECN))
 		return false;
@@ -117,6 +121,12 @@ static inline bool offload_ok(const struct virtio_net *net, struct net_frame *f,
 	return likely(!hdr->flags && !hdr->gso_type) || offload_asked(net, f, hdr);
 }
 
+/* From here on the copies are the truth: no second look at the guest's memory. */
+static inline void use_copies(struct virtio_net_hdr_v1 *hdr, struct net_frame *f)
+{
+	__asm__ volatile("" : "+m"(*hdr), "+m"(f->head_buf));
+}
+
 enum vnet_tx_result vnet_tx_frame(const struct virtio_net *net, struct vnet_scratch *s,
 				  const struct vq_chain *chain, struct net_frame *f,
 				  bool *flat_used)
@@ -148,6 +158,7 @@ enum vnet_tx_result vnet_tx_frame(const struct virtio_net *net, struct vnet_scra
 		f->nsegs = 1;
 		*flat_used = true;
 	}
+	use_copies(&hdr.hdr, f);
 	return offload_ok(net, f, &hdr.hdr) ? VNET_TX_FRAME : VNET_TX_DROP;
 }
 
@@ -179,7 +190,6 @@ bool vnet_tx_single(const struct virtio_net *net, uint32_t hdr_len, struct vq_si
 		f->segs = (const struct net_seg *)from;
 		f->nsegs = 1;
 	}
-	/* From here on the copies are the truth: no second look at the guest's memory. */
-	__asm__ volatile("" : "+m"(hdr), "+m"(f->head_buf));
+	use_copies(&hdr, f);
 	return offload_ok(net, f, &hdr);
 }

@@ -104,7 +104,7 @@ struct vnet_rxq {
 	bool pending; /* pushed, not yet published */
 	bool broken;
 	uint32_t unsignalled; /* frames since the last publication */
-	uint32_t buf_len;     /* of the last buffer that was taken for part of a frame */
+	uint32_t buf_len;     /* of the last buffer looked at for part of a frame: a guess */
 	struct virtqueue *vq; /* NULL: not running */
 	struct virtio_net *net;
 	struct vnet_fifo *fifo; /* of a remote queue */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The bytes of a received frame: the virtio header (5.1.6), and the frame behind it. */
+#include <stddef.h>
+#include <string.h>
+
+#include "util/bytes.h"
+#include "util/copy.h"
+#include "virtio_net/rx_burst.h"
+
+/* The transport header's end, which GSO frames must announce (5.1.6.4.1). */
+static uint16_t header_length(const struct net_frame *f)
+{
+	const struct net_offload *o = &f->offload;
+	uint32_t transport = 8;
+
+	if (o->gso_type != NET_GSO_UDP_L4) {
+		transport = 20;
+		if (o->csum_start + 13u <= f->head_len)
+			transport = MAX((net_frame_chead(f)[o->csum_start + 12] >> 4) * 4u, 20u);
+	}
+	return (uint16_t)MIN(MIN(o->csum_start + transport, f->len), (uint32_t)UINT16_MAX);
+}
+
+static void make_header(struct rx_burst *b, const struct net_frame *f, uint16_t num_buffers,
+			struct virtio_net_hdr_v1_hash *h)
+{
+	const struct net_offload *o = &f->offload;
+
+	memset(h, 0, sizeof(*h));
+	h->hdr.num_buffers = htole16(num_buffers);
+	if (o->needs_csum) {
+		h->hdr.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		h->hdr.csum_start = htole16(o->csum_start);
+		h->hdr.csum_offset = htole16(o->csum_offset);
+		b->csum_needed++;
+		if (o->gso_type) {
+			h->hdr.gso_type = o->gso_type | (o->gso_ecn ? VIRTIO_NET_HDR_GSO_ECN : 0);
+			h->hdr.gso_size = htole16(o->gso_size);
+			h->hdr.hdr_len = htole16(header_length(f));
+			b->gso_packets++;
+			b->gso_bytes += f->len;
+		}
+	} else if (o->data_valid && (b->offloads & BIT_ULL(VIRTIO_NET_F_GUEST_CSUM))) {
+		h->hdr.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+		b->csum_valid++;
+	}
+	if (b->target) {
+		h->hash_value = htole32(b->target->hash);
+		h->hash_report = htole16(b->target->report);
+	}
+}
+
+/* Header, head and pieces of a frame as one stream of bytes. */
+struct rx_source {
+	const uint8_t *ptr;
+	uint32_t left;
+	int next; /* -1: the head comes next */
+	const struct net_frame *f;
+};
+
+static void source_fill(struct rx_source *src)
+{
+	while (!src->left) {
+		if (src->next < 0) {
+			src->ptr = net_frame_chead(src->f);
+			src->left = src->f->head_len;
+		} else if (src->next < src->f->nsegs) {
+			src->ptr = src->f->segs[src->next].ptr;
+			src->left = src->f->segs[src->next].len;
+		} else {
+			return;
+		}
+		src->next++;
+	}
+}
+
+static void source_read(struct rx_source *src, uint8_t *dst, uint32_t len)
+{
+	while (len) {
+		uint32_t m;
+
+		source_fill(src);
+		m = MIN(len, src->left);
+		memcpy(dst, src->ptr, m);
+		dst += m;
+		len -= m;
+		src->ptr += m;
+		src->left -= m;
+	}
+}
+
+/* Fills a chain with up to left bytes; returns how many. */
+static uint32_t fill_chain(struct rx_source *src, const struct vq_chain *chain, uint32_t left)
+{
+	uint32_t want = MIN(left, chain->in_len), done = 0;
+	const struct vq_buf *buf = chain->bufs + chain->n_out;
+
+	for (; done < want; buf++) {
+		uint32_t m = MIN(want - done, buf->len);
+
+		source_read(src, buf->ptr, m);
+		done += m;
+	}
+	return want;
+}
+
+/* One of the two sizes, without a call. */
+static inline void copy_header(void *dst, const struct virtio_net_hdr_v1_hash *hdr, uint32_t len)
+{
+	if (likely(len == sizeof(hdr->hdr)))
+		memcpy(dst, &hdr->hdr, sizeof(hdr->hdr));
+	else
+		memcpy(dst, hdr, sizeof(*hdr));
+}
+
+/* The header of a frame without offloads or hash, in one buffer. */
+static inline void write_plain_header(uint8_t *dst)
+{
+	/* In two stores: csum_offset 0 and num_buffers 1 are the second. */
+	_Static_assert(sizeof(struct virtio_net_hdr_v1) == 12 &&
+			       offsetof(struct virtio_net_hdr_v1, csum_offset) == 8 &&
+			       offsetof(struct virtio_net_hdr_v1, num_buffers) == 10,
+		       "the header's layout");
+	put_le64(dst, 0);
+	put_le32(dst + 8, 1u << 16);
+}
+
+/* Writes the frame's bytes, which the caller has found to fit. */
+static inline void write_body(const struct net_frame *f, uint8_t *dst)
+{
+	_Static_assert(sizeof(f->head_buf) <= COPY_SMALL_MAX, "the head is a small copy");
+	copy_small(dst, net_frame_chead(f), f->head_len);
+	dst += f->head_len;
+	for (unsigned k = 0; k < f->nsegs; k++) {
+		memcpy(dst, f->segs[k].ptr, f->segs[k].len);
+		dst += f->segs[k].len;
+	}
+}
+
+void rx_write_whole(struct rx_burst *b, const struct net_frame *f, uint8_t *dst)
+{
+	if (likely(b->plain_header && !f->offload.needs_csum && !f->offload.data_valid)) {
+		write_plain_header(dst);
+	} else {
+		struct virtio_net_hdr_v1_hash hdr;
+
+		make_header(b, f, 1, &hdr);
+		copy_header(dst, &hdr, b->hdr_len);
+	}
+	write_body(f, dst + b->hdr_len);
+}
+
+void rx_write_singles(struct rx_burst *b, const struct net_frame *f, struct vq_single *s,
+		      unsigned n)
+{
+	uint32_t left = b->hdr_len + f->len;
+	struct virtio_net_hdr_v1_hash hdr;
+	struct rx_source src = {.ptr = (uint8_t *)&hdr, .left = b->hdr_len, .next = -1, .f = f};
+
+	make_header(b, f, (uint16_t)n, &hdr);
+	for (unsigned i = 0; i < n; i++) {
+		s[i].len = MIN(s[i].len, left);
+		source_read(&src, s[i].ptr, s[i].len);
+		left -= s[i].len;
+	}
+}
+
+void rx_write_chains(struct rx_burst *b, const struct net_frame *f, const struct vq_chain *chains,
+		     unsigned n)
+{
+	uint32_t left = b->hdr_len + f->len;
+	struct virtio_net_hdr_v1_hash hdr;
+	struct rx_source src = {.ptr = (uint8_t *)&hdr, .left = b->hdr_len, .next = -1, .f = f};
+
+	make_header(b, f, (uint16_t)n, &hdr);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t written = fill_chain(&src, &chains[i], left);
+
+		left -= written;
+		vq_push(b->q->vq, &chains[i], written);
+	}
+}
