@@ -2,8 +2,8 @@
 /*
  * Whether a worker that has nothing else stays awake for what the kernel works on: a sleep and a
  * wake-up add to the latency of a fast disk about what it takes itself. So it does for as long as
- * pays: so much for each request under way, and so much at most, where that usually is enough to
- * see some done. A slow disk's worker sleeps at once.
+ * pays: what a wake-up is worth, so much more for each further request under way, and so much at
+ * most, where that usually is enough to see some done. A slow disk's worker sleeps at once.
  */
 #ifndef SOFTIOV_BLOCK_WATCH_H
 #define SOFTIOV_BLOCK_WATCH_H
@@ -14,7 +14,8 @@
 #include "util/clock.h"
 #include "util/util.h"
 
-#define WATCH_NS     (16 * NS_PER_US)  /* for each request under way */
+#define WATCH_NS     (80 * NS_PER_US)  /* for one request under way */
+#define WATCH_MORE   (16 * NS_PER_US)  /* for each that is under way besides */
 #define WATCH_MAX_NS (500 * NS_PER_US) /* for all of them */
 
 /* Zero-initialised. */
@@ -28,7 +29,7 @@ static inline bool block_watch_on(struct block_watch *w, unsigned done, unsigned
 				  uint64_t now)
 {
 	uint64_t took = MIN(now - w->since_ns, 4 * WATCH_MAX_NS);
-	uint64_t limit = MIN(inflight * WATCH_NS, WATCH_MAX_NS);
+	uint64_t limit = inflight ? MIN(WATCH_NS + (inflight - 1) * WATCH_MORE, WATCH_MAX_NS) : 0;
 
 	if (done && w->since_ns)
 		w->usual_ns = (3 * w->usual_ns + took) / 4;

@@ -34,6 +34,7 @@ static void test_fast_disk_is_watched(void **state)
 	struct block_watch w = {0};
 
 	assert_int_equal(awake_percent(&w, 1, 10 * NS_PER_US), 100);
+	assert_int_equal(awake_percent(&w, 1, 75 * NS_PER_US), 100);
 	assert_int_equal(awake_percent(&w, 32, 300 * NS_PER_US), 100);
 }
 
@@ -41,6 +42,7 @@ static void test_slow_disk_is_not(void **state)
 {
 	struct block_watch w = {0};
 
+	assert_int_equal(awake_percent(&w, 1, 90 * NS_PER_US), 0);
 	assert_int_equal(awake_percent(&w, 1, 200 * NS_PER_US), 0);
 	assert_int_equal(awake_percent(&w, 256, 5 * NS_PER_MS), 0);
 }
