@@ -16,7 +16,7 @@
 #define QUIET_SPELL_NS (50 * NS_PER_US)
 #define SPELL_MIN_NS   (5 * NS_PER_US) /* some looks at the clock: arrivals have their own bursts */
 #define GAP_WEIGHT     4	       /* one part in so many is the last gap */
-#define GAP_BOUNDS     4	       /* no gap counts more than so many bounds */
+#define GAP_BOUNDS     3 /* no gap counts more than so many bounds: it takes two to be slow */
 
 static _Atomic uint64_t bound_ns = QUIET_SPELL_NS;
 
