@@ -273,13 +273,18 @@ static struct group *add_to_group(struct burst *b, int i)
 	return g;
 }
 
-static inline void count_frame(uint64_t *count, unsigned base, const struct frame_class *c,
-			       uint32_t len)
+static inline enum net_counter group_counter(const struct frame_class *c)
 {
-	count[base + CNT_RX_PACKETS]++;
-	count[base + CNT_RX_BYTES] += len;
+	return c->dst == MAC_BROADCAST ? CNT_RX_BROADCAST : CNT_RX_MULTICAST;
+}
+
+/* One frame that was sent. */
+static inline void count_sent(struct burst *b, const struct frame_class *c, uint32_t len)
+{
+	b->count[CNT_TX_PACKETS]++;
+	b->count[CNT_TX_BYTES] += len;
 	if (unlikely(c->dst & MAC_GROUP))
-		count[base + (c->dst == MAC_BROADCAST ? CNT_RX_BROADCAST : CNT_RX_MULTICAST)]++;
+		b->count[CNT_TX_PACKETS + group_counter(c)]++;
 }
 
 /* One frame that is not like the last. Returns the group of its receiver, NULL if there is none, or
@@ -303,7 +308,7 @@ static struct group *classify_one(struct burst *b, int i, struct eth_words eth)
 	} else {
 		g = add_to_group(b, i);
 	}
-	count_frame(b->count, CNT_TX_PACKETS, c, b->frames[i].len);
+	count_sent(b, c, b->frames[i].len);
 	return net_is_tag(eth_type(eth)) ? NULL : g;
 }
 
@@ -368,14 +373,18 @@ static inline bool set_form(const struct net_view *to, struct net_frame *f, stru
 /* What the first n of the list are, for the receiver's counters. */
 static void count_list(struct burst *b, unsigned n)
 {
-	uint64_t *count = b->list_count;
+	uint64_t bytes = 0; /* in a register */
 
 	memset(b->list_count, 0, sizeof(b->list_count));
 	for (unsigned k = 0; k < n; k++) {
-		uint32_t len = b->list[k]->len;
+		const struct frame_class *c = &b->class[b->list_class[k]];
 
-		count_frame(count, CNT_RX_PACKETS, &b->class[b->list_class[k]], len);
+		bytes += b->list[k]->len;
+		if (unlikely(c->dst & MAC_GROUP))
+			b->list_count[group_counter(c)]++;
 	}
+	b->list_count[CNT_RX_PACKETS] = n;
+	b->list_count[CNT_RX_BYTES] = bytes;
 }
 
 /* Takes off the list what the receiver did not take: exactly if it marked that, else all but the
@@ -532,7 +541,7 @@ static void deliver_flood(struct burst *b)
 		if (c->dst & MAC_GROUP)
 			continue;
 		if (reached[b->flood[k]])
-			count_frame(b->count, CNT_TX_PACKETS, c, b->frames[b->flood[k]].len);
+			count_sent(b, c, b->frames[b->flood[k]].len);
 		else
 			b->count[CNT_DROPS + NET_DROP_TX_NO_DEST]++;
 	}

@@ -29,9 +29,10 @@ unsigned rx_burst_put(struct rx_burst *b, struct net_frame *const *frames,
 /* Counts. Nothing is published yet. */
 void rx_burst_finish(struct rx_burst *b);
 
-/* rx_write.c: header and frame into buffers that have room for them: one piece; several that the
- * driver merges, whose len becomes what was written; chains, which are pushed. */
-void rx_write_whole(struct rx_burst *b, const struct net_frame *f, uint8_t *dst);
+/* rx_write.c. The header of a frame that lies in one buffer. */
+void rx_write_header(struct rx_burst *b, const struct net_frame *f, uint8_t *dst);
+/* Header and frame into buffers that have room for them: such as the driver merges, whose len
+ * becomes what was written; chains, which are pushed. */
 void rx_write_singles(struct rx_burst *b, const struct net_frame *f, struct vq_single *s,
 		      unsigned n);
 void rx_write_chains(struct rx_burst *b, const struct net_frame *f, const struct vq_chain *chains,

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The bytes of a received frame: the virtio header (5.1.6), and the frame behind it. */
-#include <stddef.h>
 #include <string.h>
 
-#include "util/bytes.h"
-#include "util/copy.h"
 #include "virtio_net/rx_burst.h"
 
 /* The transport header's end, which GSO frames must announce (5.1.6.4.1). */
@@ -104,50 +101,12 @@ static uint32_t fill_chain(struct rx_source *src, const struct vq_chain *chain, 
 	return want;
 }
 
-/* One of the two sizes, without a call. */
-static inline void copy_header(void *dst, const struct virtio_net_hdr_v1_hash *hdr, uint32_t len)
+void rx_write_header(struct rx_burst *b, const struct net_frame *f, uint8_t *dst)
 {
-	if (likely(len == sizeof(hdr->hdr)))
-		memcpy(dst, &hdr->hdr, sizeof(hdr->hdr));
-	else
-		memcpy(dst, hdr, sizeof(*hdr));
-}
+	struct virtio_net_hdr_v1_hash hdr;
 
-/* The header of a frame without offloads or hash, in one buffer. */
-static inline void write_plain_header(uint8_t *dst)
-{
-	/* In two stores: csum_offset 0 and num_buffers 1 are the second. */
-	_Static_assert(sizeof(struct virtio_net_hdr_v1) == 12 &&
-			       offsetof(struct virtio_net_hdr_v1, csum_offset) == 8 &&
-			       offsetof(struct virtio_net_hdr_v1, num_buffers) == 10,
-		       "the header's layout");
-	put_le64(dst, 0);
-	put_le32(dst + 8, 1u << 16);
-}
-
-/* Writes the frame's bytes, which the caller has found to fit. */
-static inline void write_body(const struct net_frame *f, uint8_t *dst)
-{
-	_Static_assert(sizeof(f->head_buf) <= COPY_SMALL_MAX, "the head is a small copy");
-	copy_small(dst, net_frame_chead(f), f->head_len);
-	dst += f->head_len;
-	for (unsigned k = 0; k < f->nsegs; k++) {
-		memcpy(dst, f->segs[k].ptr, f->segs[k].len);
-		dst += f->segs[k].len;
-	}
-}
-
-void rx_write_whole(struct rx_burst *b, const struct net_frame *f, uint8_t *dst)
-{
-	if (likely(b->plain_header && !f->offload.needs_csum && !f->offload.data_valid)) {
-		write_plain_header(dst);
-	} else {
-		struct virtio_net_hdr_v1_hash hdr;
-
-		make_header(b, f, 1, &hdr);
-		copy_header(dst, &hdr, b->hdr_len);
-	}
-	write_body(f, dst + b->hdr_len);
+	make_header(b, f, 1, &hdr);
+	memcpy(dst, &hdr, b->hdr_len);
 }
 
 void rx_write_singles(struct rx_burst *b, const struct net_frame *f, struct vq_single *s,
