@@ -398,6 +398,117 @@ static void test_broken_ring(void **state)
 	world_destroy(&w);
 }
 
+/* Receive buffers, one of them shorter than a header, and what becomes of a burst of four frames:
+ * three plain ones of 100 bytes behind the first. */
+struct short_buffer {
+	bool mergeable;
+	uint32_t bufs[2]; /* the first ones; good ones follow */
+	struct frame_spec first;
+	unsigned received, not_ready; /* as counted: frames, or segments of the first */
+};
+
+static const struct short_buffer short_buffers[] = {
+	{false, {8, 2048}, {.len = 100}, 0, 4},
+	{false, {2048, 8}, {.len = 100}, 1, 3},
+	{false, {8, 2048}, {.len = 3000, .partial = true, .gso = 1000}, 0, 3 + 3},
+	{false, {2048, 8}, {.len = 3000, .partial = true, .gso = 1000}, 1, 2 + 3},
+	{true, {4, 2000}, {.len = 100}, 0, 4},
+	{true, {2000, 4}, {.len = 100}, 1, 3},
+	{true, {2000, 4}, {.len = 3000}, 0, 4},
+	{true, {2000, 4}, {.len = 3000, .partial = true, .gso = 1000}, 1, 2 + 3},
+};
+
+static void add_short_buffers(struct guest *g, const struct short_buffer *c)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t len = i < ARRAY_SIZE(c->bufs) ? c->bufs[i] : g->rx_buf_size;
+		uint64_t at = GUEST_BASE + g->rx_bufs[0] + (uint64_t)i * g->rx_buf_size;
+
+		assert_int_equal(gvq_add_one(&g->rx[0], at, len, true, len), 0);
+	}
+	gvq_publish(&g->rx[0]);
+}
+
+/* The burst: published at once, so that it comes at once. */
+static void send_four(struct guest *from, struct guest *to, const struct frame_spec *first)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct frame_spec s = i ? (struct frame_spec){.len = 100} : *first;
+		uint64_t at = from->tx_area + 4096 * i;
+		struct virtio_net_hdr_v1 hdr;
+
+		s.dst = to->mac;
+		s.src = from->mac;
+		s.l3 = 4;
+		s.proto = IPPROTO_TCP;
+		frame_build(&s, from->mem + at + sizeof(hdr), &hdr);
+		memcpy(from->mem + at, &hdr, sizeof(hdr));
+		assert_int_equal(
+			gvq_add_one(&from->tx[0], GUEST_BASE + at, sizeof(hdr) + s.len, false, i),
+			0);
+	}
+	if (gvq_publish(&from->tx[0]))
+		guest_kick(from, 1);
+	assert_true(guest_tx_wait(from, 0));
+}
+
+/* The driver finds no frame that was not counted, and the short buffer is not used. */
+static void check_short_unused(struct guest *g, const struct short_buffer *c)
+{
+	unsigned used = 0;
+	uint64_t buf_len;
+	uint32_t len;
+
+	for (; gvq_take(&g->rx[0], &buf_len, &len); used++)
+		assert_true(buf_len >= g->hdr_len);
+	assert_true(used <= c->received);
+}
+
+static void short_buffer_once(struct world *w, struct guest *from, const struct short_buffer *c,
+			      bool packed)
+{
+	const uint64_t off = GUEST_OFFLOADS | (c->mergeable ? 0 : F(VIRTIO_NET_F_MRG_RXBUF));
+	const uint64_t on = packed ? F(VIRTIO_F_RING_PACKED) : 0;
+	struct guest_opts o = {
+		.features = (GUEST_FEATURES & ~off) | on, .packed = packed, .no_rx_buffers = true};
+	struct net_port_stats st;
+	struct guest to;
+
+	guest_create(w, &to, 9, &o);
+	add_short_buffers(&to, c);
+	send_four(from, &to, &c->first);
+	control_turn();
+	assert_true(guest_status(&to) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	net_port_get_stats(virtio_net_port(to.net), &st);
+	assert_int_equal(st.rx_packets, c->received);
+	assert_int_equal(st.drops[NET_DROP_RX_NOT_READY], c->not_ready);
+	assert_int_equal(net_port_stats_rx_dropped(&st), c->not_ready);
+	check_short_unused(&to, c);
+	/* A reset mends it. */
+	o.no_rx_buffers = false;
+	guest_start(&to, &o);
+	send_and_compare(from, &to, 1000, 0);
+	guest_destroy(&to);
+}
+
+/* A receive buffer shorter than its header breaks the queue wherever in a burst it is met; from
+ * there on nothing is received, nor counted as if it were. */
+static void test_short_rx_buffer(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct guest from;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &from, 1, &o);
+	for (unsigned i = 0; i < ARRAY_SIZE(short_buffers); i++) {
+		short_buffer_once(&w, &from, &short_buffers[i], false);
+		short_buffer_once(&w, &from, &short_buffers[i], true);
+	}
+	guest_destroy(&from);
+	world_destroy(&w);
+}
+
 /* A port that only counts, and how many frames it was given at once. */
 static _Atomic unsigned sunk, sunk_at_once;
 
@@ -473,11 +584,11 @@ static void test_burst_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	   cmocka_unit_test(test_remote),
-		cmocka_unit_test(test_too_big),	   cmocka_unit_test(test_no_buffers),
-		cmocka_unit_test(test_offloads),   cmocka_unit_test(test_live_offloads),
-		cmocka_unit_test(test_malformed),  cmocka_unit_test(test_broken_ring),
-		cmocka_unit_test(test_burst_size),
+		cmocka_unit_test(test_sizes),		cmocka_unit_test(test_remote),
+		cmocka_unit_test(test_too_big),		cmocka_unit_test(test_no_buffers),
+		cmocka_unit_test(test_offloads),	cmocka_unit_test(test_live_offloads),
+		cmocka_unit_test(test_malformed),	cmocka_unit_test(test_broken_ring),
+		cmocka_unit_test(test_short_rx_buffer), cmocka_unit_test(test_burst_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
