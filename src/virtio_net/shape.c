@@ -20,11 +20,17 @@ static void count(struct vnet_txq *q, uint64_t now_ns, bool held)
 	}
 }
 
+/* Queues that are held back wake together, at multiples of this: with hundreds of them the worker
+ * would be woken for each alone. So late a queue loses nothing, a burst covers it (net/shaper.c).
+ */
+#define TICK_NS (128u << 10)
+
 /* When the queue is to be polled again: an interrupt that it owes may come first. */
 static uint64_t next_ns(const struct vnet_txq *q, uint64_t due_ns)
 {
 	bool owes = atomic_load_explicit(&((struct vnet_txq *)q)->coal.held, memory_order_relaxed);
 
+	due_ns = align_up(due_ns, TICK_NS);
 	return owes ? MIN(due_ns, q->coal.due_ns) : due_ns;
 }
 
