@@ -118,6 +118,9 @@ static void learn(struct burst *b, uint64_t src, uint16_t vlan)
 
 	b->last_src = src;
 	b->last_src_vlan = vlan;
+	/* What the burst has found out about it holds no longer. */
+	if (src == b->last_dst)
+		b->last_dst = MAC_BROADCAST;
 	if (!src || src & MAC_GROUP || table_find(t, src, vlan) >= 0)
 		return;
 	learnt_add(t->learnt, learnt_hash(src, vlan, t->seed), src, vlan, b->port->uplink_slot,

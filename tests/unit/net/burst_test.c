@@ -106,11 +106,7 @@ struct flow {
 	uint16_t type;
 };
 
-/*
- * Addresses: what an uplink's frame teaches may be heeded from the next burst on only, so nothing
- * from there is addressed to anybody there.
- */
-static void draw_dst(uint8_t mac[6], unsigned from)
+static void draw_dst(uint8_t mac[6])
 {
 	static const uint8_t pause[6] = {0x01, 0x80, 0xc2, 0, 0, 1};
 	const uint8_t *const others[] = {mac_bcast, mac_mcast, mac_other, pause};
@@ -118,7 +114,7 @@ static void draw_dst(uint8_t mac[6], unsigned from)
 	if (chance(3))
 		memcpy(mac, others[rnd(ARRAY_SIZE(others))], 6);
 	else
-		dummy_mac(1 + rnd(from == UPLINK ? UPLINK : UPLINK + BEHIND), mac);
+		dummy_mac(1 + rnd(UPLINK + BEHIND), mac);
 }
 
 static void draw_src(uint8_t mac[6], unsigned from)
@@ -143,7 +139,7 @@ static void vary(struct flow *flow, unsigned from)
 	static const uint16_t types[] = {0x0800, 0x0800, 0x0806, 0x9100};
 
 	if (chance(3))
-		draw_dst(flow->dst, from);
+		draw_dst(flow->dst);
 	if (chance(6))
 		draw_src(flow->src, from);
 	if (chance(5)) {
@@ -191,7 +187,7 @@ static unsigned draw_burst(unsigned from, struct net_frame *frames, struct net_s
 	struct flow flow = {.type = 0x0800};
 	unsigned n = 1 + rnd(NET_BURST);
 
-	draw_dst(flow.dst, from);
+	draw_dst(flow.dst);
 	draw_src(flow.src, from);
 	for (unsigned i = 0; i < n; i++) {
 		vary(&flow, from);
