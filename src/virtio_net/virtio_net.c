@@ -139,7 +139,7 @@ static int tx_start(struct virtio_net *net, unsigned index, struct virtqueue *vq
 	if (is_held(&q->coal))
 		pay_debt(net, index, &q->irqs);
 	vnet_coal_reset(&q->coal, &net->coal_tx);
-	q->shape = (struct net_shaper_queue){.port = &net->shape};
+	/* q->shape stays: by resets nobody gets rid of a debt, nor throws slices away */
 	err = add_poller(net, index, &q->poller, &vnet_tx_poller);
 	if (err)
 		q->vq = NULL;
@@ -370,6 +370,7 @@ static int alloc_queues(struct virtio_net *net)
 	for (unsigned i = 0; i < n; i++) {
 		net->rx[i].net = net->tx[i].net = net;
 		net->rx[i].pair = net->tx[i].pair = i;
+		net->tx[i].shape.port = &net->shape;
 	}
 	net->ctrl->net = net;
 	net->ctrl->work.run = vnet_ctrl_run;

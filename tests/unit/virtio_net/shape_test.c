@@ -327,12 +327,50 @@ static void test_device(void **state)
 	pair_down(&p);
 }
 
+/* Who resets his queues all the time throws away what he bought of the device's rate, and buys
+ * anew: the others must not wait for that. */
+static void test_reset_storm(void **state)
+{
+	struct net_shaper shaper = {0};
+	struct guest_opts o = {.features = GUEST_FEATURES, .shaper = &shaper};
+	bool good = false;
+	double mbps = 0;
+	struct guest c;
+	struct pair p;
+
+	pair_up(&p, &o, 2);
+	guest_create(&p.w, &c, 3, &o);
+	net_shaper_set(&shaper, 100);
+	virtio_net_shaper_changed(p.a.net);
+	virtio_net_shaper_changed(c.net);
+	for (unsigned i = 0; i < TRIES && !good; i++) {
+		uint64_t begin = clock_now_ns(), sent = tx_bytes(&c), ns = 0;
+
+		while (ns < 400 * NS_PER_MS) {
+			fill(&p.a, &p.b, 0);
+			fill(&c, &p.b, 0);
+			receive(&p.b);
+			control_turn();
+			usleep(50);
+			guest_reset(&p.a);
+			guest_start(&p.a, &o);
+			ns = clock_now_ns() - begin;
+		}
+		mbps = (double)(tx_bytes(&c) - sent) * 8000 / (double)ns;
+		good = mbps > 30;
+	}
+	if (!good)
+		fail_msg("%.1f Mb/s are left of 100 beside resets", mbps);
+	guest_destroy(&c);
+	pair_down(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_max),    cmocka_unit_test(test_no_loss),
 		cmocka_unit_test(test_live),   cmocka_unit_test(test_queues),
-		cmocka_unit_test(test_device),
+		cmocka_unit_test(test_device), cmocka_unit_test(test_reset_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
