@@ -40,10 +40,10 @@ bool vnet_shape_may(struct vnet_txq *q, uint32_t *budget)
 	uint32_t room = 1;
 
 	if (!vq_avail(q->vq)) {
-		/* What arrives just now, or breaks the ring, goes its way. */
+		/* What arrives just now must ask, too: a driver may take back what it showed, and
+		 * show it again. A ring that breaks the rules goes its way. */
 		vnet_shape_leave(q);
-		*budget = 1;
-		return true;
+		return vq_is_broken(q->vq);
 	}
 	now = clock_now_ns();
 	due = net_shaper_ask(&q->shape, now, &room);
