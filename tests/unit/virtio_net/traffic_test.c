@@ -581,6 +581,45 @@ static void test_burst_size(void **state)
 	world_destroy(&w);
 }
 
+static void add_tx_cost(struct poller *p, void *opaque)
+{
+	if (p->kind && !strcmp(p->kind, "tx"))
+		*(uint64_t *)opaque += p->cost;
+}
+
+/* What the transmit queue was charged for a frame in pieces of piece bytes. */
+static uint64_t cost_of(struct world *w, struct guest *g, const struct frame_spec *s,
+			uint32_t piece)
+{
+	uint64_t before = 0, after = 0;
+	struct virtio_net_hdr_v1 hdr;
+
+	worker_each_poller(worker_pool_at(w->pool, 0), add_tx_cost, &before);
+	frame_build(s, frame, &hdr);
+	guest_send(g, 0, &hdr, frame, s->len, piece);
+	assert_true(guest_tx_wait(g, 0));
+	worker_each_poller(worker_pool_at(w->pool, 0), add_tx_cost, &after);
+	return after - before;
+}
+
+/* Many pieces are work, however few bytes they are. */
+static void test_pieces_cost(void **state)
+{
+	static const uint8_t nobody[6] = {2, 0, 0, 0, 0, 99};
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	struct frame_spec s = {.l3 = 4, .proto = IPPROTO_UDP, .len = 1514, .dst = nobody};
+	struct guest a;
+	struct world w;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	s.src = a.mac;
+	assert_in_range(cost_of(&w, &a, &s, 0), 1514, 3000);
+	assert_in_range(cost_of(&w, &a, &s, 7), 5000, 32 << 10);
+	guest_destroy(&a);
+	world_destroy(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -589,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_offloads),	cmocka_unit_test(test_live_offloads),
 		cmocka_unit_test(test_malformed),	cmocka_unit_test(test_broken_ring),
 		cmocka_unit_test(test_short_rx_buffer), cmocka_unit_test(test_burst_size),
+		cmocka_unit_test(test_pieces_cost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
