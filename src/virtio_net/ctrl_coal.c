@@ -37,6 +37,7 @@ static bool need_timer(struct virtio_net *net, uint32_t usecs)
 	net->coal_poller.number = POLLER_ONLY;
 	net->coal_poller.share = &net->share;
 	net->coal_poller.movable = true;
+	net->coal_poller.policy = POLLER_NEVER; /* nothing but its timer and kicks bring it work */
 	worker_add(w, &net->coal_poller);
 	net->coal_running = true;
 	return true;

@@ -508,6 +508,14 @@ static unsigned irqs(struct guest *g)
 	return st.interrupts;
 }
 
+static void check_irq_policy(struct poller *p, void *opaque)
+{
+	if (!p->kind || strcmp(p->kind, "irq"))
+		return;
+	assert_int_equal(p->policy, POLLER_NEVER);
+	++*(unsigned *)opaque;
+}
+
 static void test_coalescing(void **state)
 {
 	struct guest_opts o = {.features = (GUEST_FEATURES & ~F(VIRTIO_RING_F_EVENT_IDX)) |
@@ -517,7 +525,7 @@ static void test_coalescing(void **state)
 	const uint16_t on = PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, off = PCI_COMMAND_MEMORY;
 	struct guest a, b;
 	struct world w;
-	unsigned before, before_a;
+	unsigned before, before_a, irq_pollers = 0;
 
 	world_create(&w, 1);
 	guest_create(&w, &a, 1, &o);
@@ -526,6 +534,9 @@ static void test_coalescing(void **state)
 	assert_true(reaches(&a, &b, b.mac, 0));
 	assert_int_equal(irqs(&b), before + 1);
 	assert_int_equal(guest_ctrl(&b, 6, VNET_CTRL_COAL_RX_SET, &all, 8, NULL, 0), 0);
+	/* who waits for a time only does not ask meanwhile */
+	worker_each_poller(worker_pool_at(w.pool, 0), check_irq_policy, &irq_pollers);
+	assert_int_equal(irq_pollers, 1);
 	/* by number */
 	before = irqs(&b);
 	for (unsigned i = 0; i < 7; i++)
