@@ -107,6 +107,10 @@ static bool end_early(struct nvme_group *g, struct nvme_io *io, uint16_t status)
 {
 	switch (io->where) {
 	case IO_LIMITED:
+		nvme_io_refund(g, io);
+		nvme_list_del(g, io);
+		nvme_io_settle(g, io, status);
+		return true;
 	case IO_RETRY:
 	case IO_YIELD:
 		nvme_list_del(g, io);
@@ -297,6 +301,8 @@ static void drop_list(struct nvme_group *g, enum nvme_io_where w)
 	struct nvme_io *io;
 
 	while ((io = g->lists[w].head)) {
+		if (w == IO_LIMITED)
+			nvme_io_refund(g, io);
 		nvme_list_del(g, io);
 		nvme_io_release(g, io);
 		nvme_io_put(g, io);

@@ -142,6 +142,7 @@ struct nvme_io {
 	const struct nvme_op *op;
 	uint64_t start_ns, due_ctrl_ns, due_ns_ns;
 	uint32_t gen_ctrl, gen_ns; /* of the limits that these were made by */
+	uint64_t limit_bytes;	   /* reserved */
 	uint64_t slba;
 	uint32_t nlb, len; /* bytes of data in guest memory, or 0 */
 	uint32_t dw0;
@@ -400,6 +401,7 @@ void nvme_io_settle(struct nvme_group *g, struct nvme_io *io, uint16_t st);
 void nvme_io_continue(struct nvme_group *g, struct nvme_io *io); /* after io->result */
 struct nvme_ns *nvme_io_lookup(struct nvme_group *g, uint32_t nsid);
 bool nvme_io_limits_changed(struct nvme_group *g, struct nvme_io *io);
+void nvme_io_refund(struct nvme_group *g, struct nvme_io *io); /* of IO_LIMITED: will not start */
 /* data.c, worker */
 uint16_t nvme_io_map(struct nvme_group *g, struct nvme_io *io, bool to_host);
 uint16_t nvme_io_buf(struct nvme_group *g, struct nvme_io *io, uint32_t len);

@@ -172,6 +172,7 @@ static __attribute__((noinline)) uint16_t admit_slow(struct nvme_group *g, struc
 	}
 	if (io->gen_ns != gn) {
 		io->gen_ns = gn;
+		io->limit_bytes = bytes;
 		io->due_ns_ns = nvme_qos_reserve_slow(&ns->qos, bytes, now);
 		if (io->due_ns_ns > now)
 			nvme_stats_throttled(&ns->stats, g->slot, io->due_ns_ns - now);
@@ -185,6 +186,22 @@ bool nvme_io_limits_changed(struct nvme_group *g, struct nvme_io *io)
 
 	return io->gen_ctrl != generation(&g->ctrl->qos) ||
 	       (ns && io->gen_ns != generation(&ns->qos));
+}
+
+/*
+ * Its place on the namespace's clocks, which others share: who resets his controller all the time
+ * must not push them away. That on its own controller's stays; else ending commands early would
+ * make room for bursts.
+ */
+void nvme_io_refund(struct nvme_group *g, struct nvme_io *io)
+{
+	struct nvme_ns_table *t = atomic_load_explicit(&g->ctrl->ns_table, memory_order_acquire);
+	uint32_t i = io->sqe.nsid - 1;
+	/* g->table may be of an earlier turn */
+	struct nvme_ns *ns = t && i < t->nn ? t->ns[i] : NULL;
+
+	if (ns && nvme_qos_limited(&ns->qos) && io->gen_ns == generation(&ns->qos))
+		nvme_qos_refund(&ns->qos, io->limit_bytes);
 }
 
 static inline uint16_t admit(struct nvme_group *g, struct nvme_io *io, struct nvme_ns *ns,

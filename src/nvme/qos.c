@@ -33,3 +33,9 @@ uint64_t nvme_qos_reserve_slow(struct nvme_qos *q, uint64_t bytes, uint64_t now_
 
 	return MAX(a, b);
 }
+
+void nvme_qos_refund(struct nvme_qos *q, uint64_t bytes)
+{
+	rate_refund(&q->iops, 1);
+	rate_refund(&q->bandwidth, bytes);
+}

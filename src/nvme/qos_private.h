@@ -25,6 +25,8 @@ struct nvme_qos {
 void nvme_qos_set(struct nvme_qos *q, const struct nvme_limits *lim);
 /* When a command of so many bytes may start; 0: now. Reserves that. Worker. */
 uint64_t nvme_qos_reserve_slow(struct nvme_qos *q, uint64_t bytes, uint64_t now_ns);
+/* It will not start. Worker. */
+void nvme_qos_refund(struct nvme_qos *q, uint64_t bytes);
 static inline bool nvme_qos_limited(const struct nvme_qos *q)
 {
 	return atomic_load_explicit(&((struct nvme_qos *)q)->limited, memory_order_relaxed);

@@ -72,6 +72,18 @@ uint64_t rate_reserve(struct rate_clock *c, uint64_t units, uint64_t now_ns)
 	return base > now_ns + burst ? base - burst : 0;
 }
 
+void rate_refund(struct rate_clock *c, uint64_t units)
+{
+	uint64_t rate = rate_get(c), tat = load(&c->tat_ns), cost;
+
+	if (!rate)
+		return;
+	cost = (uint64_t)MIN((__uint128_t)units * NS_PER_S / rate, (__uint128_t)NS_MAX);
+	while (!atomic_compare_exchange_weak_explicit(&c->tat_ns, &tat, tat > cost ? tat - cost : 0,
+						      memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
 uint64_t rate_due(const struct rate_clock *c, uint64_t now_ns)
 {
 	uint64_t tat = load(&c->tat_ns), burst = load(&c->burst_ns);

@@ -41,6 +41,10 @@ static inline uint64_t rate_get(const struct rate_clock *c)
  * before has what he reserved; 0: now. */
 uint64_t rate_reserve(struct rate_clock *c, uint64_t units, uint64_t now_ns);
 
+/* Takes units off the clock that were reserved, at this rate, and will not start. Who reserved
+ * after them keeps his time; who comes next is earlier. */
+void rate_refund(struct rate_clock *c, uint64_t units);
+
 /* When something may start, which is not reserved by asking; 0: now. */
 uint64_t rate_due(const struct rate_clock *c, uint64_t now_ns);
 /* How many units may start now, at most the burst's but one in any case; 0: see rate_due(). */

@@ -207,6 +207,34 @@ static void test_parked_commands_end(void **state)
 	model_down();
 }
 
+/* They give their places on the namespace's clock back: others would wait for them. */
+static void test_dropped_commands_refund(void **state)
+{
+	struct nvme_limits lim = {.iops = 10, .iops_burst = 1, .bandwidth = 10 * 512};
+	struct nvme_sqe sqe = host_rw(nvme_cmd_read, 0, 1, DATA_AT);
+	struct nvme_qos *q = &model.ns[0].qos;
+
+	for (unsigned by_reset = 0; by_reset < 2; by_reset++) {
+		model_up(&(struct model_opts){.pairs = 1});
+		nvme_qos_set(q, &lim);
+		for (unsigned i = 0; i < 30; i++)
+			host_put(1, &sqe);
+		host_ring(1);
+		wait_for(nvme_queues_waiting(model.ctrl.queues, 1) >= 27);
+		assert_true(rate_due(&q->iops, clock_now_ns()) > clock_now_ns() + NS_PER_S);
+		if (by_reset)
+			assert_false(nvme_queues_disable(model.ctrl.queues, NULL));
+		else
+			assert_int_equal(nvme_sq_delete(model.ctrl.queues, 1, NULL),
+					 NVME_ST_PENDING);
+		wait_for(!nvme_queues_waiting(model.ctrl.queues, 1));
+		assert_true(rate_due(&q->iops, clock_now_ns()) < clock_now_ns() + NS_PER_S / 2);
+		assert_true(rate_due(&q->bandwidth, clock_now_ns()) <
+			    clock_now_ns() + NS_PER_S / 2);
+		model_down();
+	}
+}
+
 static uint64_t depth(uint32_t nsid)
 {
 	return nvme_queues_waiting(model.ctrl.queues, nsid);
@@ -413,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_live_change),
 		cmocka_unit_test(test_parked_commands_end),
+		cmocka_unit_test(test_dropped_commands_refund),
 		cmocka_unit_test(test_depth_counts_what_waits),
 		cmocka_unit_test(test_depth_counts_all_waits),
 		cmocka_unit_test(test_busy),
