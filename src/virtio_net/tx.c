@@ -172,8 +172,12 @@ static unsigned tx_poll(struct poller *p)
 	collect(q, s, &b);
 	if (b.chains + b.singles) {
 		account(q, &b);
-		if (unlikely(shaped))
+		if (unlikely(shaped)) {
 			vnet_shape_sent(q, s->frames, b.frames);
+			/* a guaranteed rate is for frames: this would use up none of it */
+			if (b.malformed)
+				poller_set_urgent(p, false);
+		}
 		if (q->net->flows &&
 		    atomic_load_explicit(&q->net->tx_pairs, memory_order_relaxed) > 1) {
 			for (unsigned i = 0; i < b.frames; i++)

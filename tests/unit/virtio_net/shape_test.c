@@ -365,12 +365,47 @@ static void test_reset_storm(void **state)
 	pair_down(&p);
 }
 
+static void count_urgent(struct poller *p, void *opaque)
+{
+	*(unsigned *)opaque += p->urgent;
+}
+
+/* What makes no sense uses up no rate, and so may not be served first for a guaranteed one. */
+static void test_malformed_is_not_urgent(void **state)
+{
+	struct guest_opts o = {.features = GUEST_FEATURES};
+	unsigned urgent = 0;
+	struct guest a;
+	struct world w;
+	uint64_t cookie, end;
+	uint32_t len;
+
+	world_create(&w, 1);
+	guest_create(&w, &a, 1, &o);
+	set_rates(&a, 2000, 1000);
+	for (end = clock_now_ns() + 200 * NS_PER_MS; clock_now_ns() < end;) {
+		while (gvq_take(&a.tx[0], &cookie, &len))
+			;
+		while (gvq_free(&a.tx[0]))
+			assert_int_equal(gvq_add_one(&a.tx[0], GUEST_BASE + a.tx_area, 4, false, 0),
+					 0);
+		if (gvq_publish(&a.tx[0]))
+			guest_kick(&a, 1);
+		worker_each_poller(worker_pool_at(w.pool, 0), count_urgent, &urgent);
+	}
+	assert_true(guest_drops(&a, NET_DROP_TX_MALFORMED) > 256);
+	assert_int_equal(urgent, 0);
+	guest_destroy(&a);
+	world_destroy(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_max),    cmocka_unit_test(test_no_loss),
-		cmocka_unit_test(test_live),   cmocka_unit_test(test_queues),
-		cmocka_unit_test(test_device), cmocka_unit_test(test_reset_storm),
+		cmocka_unit_test(test_max),	    cmocka_unit_test(test_no_loss),
+		cmocka_unit_test(test_live),	    cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_device),	    cmocka_unit_test(test_malformed_is_not_urgent),
+		cmocka_unit_test(test_reset_storm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
