@@ -93,7 +93,7 @@ static void show_devices(const json_t *list)
 		return;
 	}
 	rates = any_has(list, "tx-rate");
-	table_init(&t, rates ? "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|>TX MB/S|UPLINK"
+	table_init(&t, rates ? "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|>TX MBIT/S|UPLINK"
 			     : "DEVICE|TYPE|>VFS|>OF|>MTU|>QUEUES|UPLINK");
 	json_array_foreach(list, i, d)
 	{
@@ -134,8 +134,9 @@ static void show_functions(const json_t *list)
 		return;
 	}
 	rates = any_has(list, "max-tx-rate") || any_has(list, "min-tx-rate");
-	table_init(&t, rates ? "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|TX MB/S|SPOOFCHK|TRUST|SOCKET"
-			     : "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
+	table_init(&t,
+		   rates ? "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|TX MBIT/S|SPOOFCHK|TRUST|SOCKET"
+			 : "FUNCTION|HELD BY|DRIVER|LINK|MAC|VLAN|SPOOFCHK|TRUST|SOCKET");
 	json_array_foreach(list, i, f)
 	{
 		char holder[64], vlan[64], rate[64];
