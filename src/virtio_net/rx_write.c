@@ -8,14 +8,15 @@
 static uint16_t header_length(const struct net_frame *f)
 {
 	const struct net_offload *o = &f->offload;
-	uint32_t transport = 8;
+	uint32_t transport = 8, end;
 
 	if (o->gso_type != NET_GSO_UDP_L4) {
 		transport = 20;
 		if (o->csum_start + 13u <= f->head_len)
 			transport = MAX((net_frame_chead(f)[o->csum_start + 12] >> 4) * 4u, 20u);
 	}
-	return (uint16_t)MIN(MIN(o->csum_start + transport, f->len), (uint32_t)UINT16_MAX);
+	end = MIN(o->csum_start + transport, f->len);
+	return (uint16_t)MIN(end, (uint32_t)UINT16_MAX);
 }
 
 static void make_header(struct rx_burst *b, const struct net_frame *f, uint16_t num_buffers,

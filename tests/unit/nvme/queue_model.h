@@ -96,7 +96,7 @@ struct model_opts {
 	unsigned pairs;
 	uint16_t size;
 	bool remote, no_enable;
-	bool mapped; /* doorbells: nothing tells the controller of them */
+	bool mapped;	    /* doorbells: nothing tells the controller of them */
 	uint8_t page_shift; /* 0: 12 */
 	unsigned workers;   /* 0: 1 */
 };
