@@ -16,7 +16,7 @@
 #undef atomic_exchange
 #define atomic_exchange(p, v)                                                                      \
 	({                                                                                         \
-		__typeof__(*(p)) old_ = atomic_load(p);                                            \
+		__auto_type old_ = atomic_load(p);                                                 \
 		for (int i_ = 0; i_ < 1000; i_++)                                                  \
 			atomic_signal_fence(memory_order_seq_cst);                                 \
 		atomic_store(p, v);                                                                \

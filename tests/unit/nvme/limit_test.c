@@ -401,7 +401,7 @@ static void test_buckets(void **state)
 
 static void test_percentiles(void **state)
 {
-	struct nvme_stats s = {0};
+	static struct nvme_stats s;
 	struct nvme_stats_sample one = {.op = NVME_STATS_WRITE, .n = 1, .bytes = 10};
 	struct nvme_io_stats st;
 
