@@ -12,13 +12,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon_pair.h"
+#include "daemon_command.h"
 #include "support/run_delay.h"
 #include "util/bytes.h"
 #include "util/clock.h"
@@ -36,43 +33,11 @@ static const char config_text[] =
 	"  nic1: {type: ethernet, num-vfs: 3, total-vfs: 4, tx-rate: %u, vfs: {2: {min-tx-rate: "
 	"0}}}\n";
 
-static const char *softiovd, *softiov;
-static struct daemon_run run;
-static char output[4096];
-
 /* ---- the daemon's commands ---- */
 
 static void configure(char *text, size_t len, unsigned vf, unsigned device)
 {
 	snprintf(text, len, config_text, vf, device);
-}
-
-/* What it printed is in output. */
-static int command(const char *words)
-{
-	char line[400];
-	size_t n;
-	FILE *f;
-
-	snprintf(line, sizeof(line), "'%s' -s %s %s 2>&1", softiov, run.dir, words);
-	f = popen(line, "r");
-	assert_non_null(f);
-	n = fread(output, 1, sizeof(output) - 1, f);
-	output[n] = '\0';
-	return WEXITSTATUS(pclose(f));
-}
-
-static void succeeds(const char *words)
-{
-	if (command(words))
-		fail_msg("softiov %s: %s", words, output);
-}
-
-static void refused(const char *words, const char *why)
-{
-	assert_int_not_equal(command(words), 0);
-	if (!strstr(output, why))
-		fail_msg("softiov %s: %s", words, output);
 }
 
 static int reload(unsigned vf, unsigned device)

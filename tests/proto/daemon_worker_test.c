@@ -11,12 +11,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon_pair.h"
+#include "daemon_command.h"
 #include "util/clock.h"
 #include "util/util.h"
 
@@ -26,38 +23,6 @@ static const char config_text[] = "workers: 2\n"
 				  "devices:\n"
 				  "  nic0: {type: ethernet, num-vfs: 4, poll: %s}\n"
 				  "  ssd0: {type: nvme, num-vfs: 1}\n";
-
-static const char *softiovd, *softiov;
-static struct daemon_run run;
-static char output[8192];
-
-/* What it printed is in output. */
-static int command(const char *words)
-{
-	char line[400];
-	size_t n;
-	FILE *f;
-
-	snprintf(line, sizeof(line), "'%s' -s %s %s 2>&1", softiov, run.dir, words);
-	f = popen(line, "r");
-	assert_non_null(f);
-	n = fread(output, 1, sizeof(output) - 1, f);
-	output[n] = '\0';
-	return WEXITSTATUS(pclose(f));
-}
-
-static void succeeds(const char *words)
-{
-	if (command(words))
-		fail_msg("softiov %s: %s", words, output);
-}
-
-static void refused(const char *words, const char *why)
-{
-	assert_int_not_equal(command(words), 0);
-	if (!strstr(output, why))
-		fail_msg("softiov %s: %s", words, output);
-}
 
 static void reload(const char *top, const char *poll)
 {

@@ -1,17 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The limit of all workers' CPU time. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <string.h>
-#include <time.h>
 
-#include "util/clock.h"
-#include "util/util.h"
-#include "worker/worker.h"
+#include "env.h"
 
 struct source {
 	struct poller poller;
@@ -46,30 +37,6 @@ static unsigned given_poll(struct poller *p)
 
 static const struct poller_ops busy_ops = {.poll = busy_poll};
 static const struct poller_ops given_ops = {.poll = given_poll};
-
-static void nap(uint64_t ns)
-{
-	const struct timespec ts = {ns / NS_PER_S, ns % NS_PER_S};
-
-	nanosleep(&ts, NULL);
-}
-
-#define await(cond)                                                                                \
-	do {                                                                                       \
-		uint64_t end_ = clock_now_ns() + 10 * NS_PER_S;                                    \
-		bool ok_;                                                                          \
-		while (!(ok_ = (cond)) && clock_now_ns() < end_)                                   \
-			nap(100 * NS_PER_US);                                                      \
-		assert_true(ok_);                                                                  \
-	} while (0)
-
-static struct worker_stats stats(const struct worker *w)
-{
-	struct worker_stats st;
-
-	worker_get_stats(w, &st);
-	return st;
-}
 
 static struct {
 	struct worker *w[2];

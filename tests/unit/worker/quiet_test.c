@@ -1,71 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* When a poller without work stops asking. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <time.h>
-
-#include "util/clock.h"
-#include "util/util.h"
-#include "worker/worker.h"
-
-struct source {
-	struct poller poller;
-	_Atomic uint64_t work, done;
-	_Atomic uint32_t polls, arms, disarms;
-};
-
-static unsigned source_poll(struct poller *p)
-{
-	struct source *s = container_of(p, struct source, poller);
-	uint64_t n = atomic_exchange(&s->work, 0);
-
-	atomic_fetch_add(&s->polls, 1);
-	atomic_fetch_add(&s->done, n);
-	return n;
-}
-
-static bool source_arm(struct poller *p)
-{
-	struct source *s = container_of(p, struct source, poller);
-
-	atomic_fetch_add(&s->arms, 1);
-	return atomic_load(&s->work) != 0;
-}
-
-static void source_disarm(struct poller *p)
-{
-	atomic_fetch_add(&container_of(p, struct source, poller)->disarms, 1);
-}
-
-static const struct poller_ops ops = {source_poll, source_arm, source_disarm};
-
-static void nap(uint64_t ns)
-{
-	const struct timespec ts = {ns / NS_PER_S, ns % NS_PER_S};
-
-	nanosleep(&ts, NULL);
-}
-
-#define await(cond)                                                                                \
-	do {                                                                                       \
-		uint64_t end_ = clock_now_ns() + 10 * NS_PER_S;                                    \
-		bool ok_;                                                                          \
-		while (!(ok_ = (cond)) && clock_now_ns() < end_)                                   \
-			nap(100 * NS_PER_US);                                                      \
-		assert_true(ok_);                                                                  \
-	} while (0)
-
-static struct worker_stats stats(const struct worker *w)
-{
-	struct worker_stats st;
-
-	worker_get_stats(w, &st);
-	return st;
-}
+#include "source.h"
 
 static void give(struct source *s)
 {
@@ -87,8 +22,8 @@ static bool is_polled(struct source *s)
 /* Polled without kicks, asked for none, and yet the control thread gets what it wants. */
 static void test_always(void **state)
 {
-	struct source s = {.poller.ops = &ops, .poller.policy = POLLER_ALWAYS};
-	struct source other = {.poller.ops = &ops};
+	struct source s = {.poller.ops = &source_ops, .poller.policy = POLLER_ALWAYS};
+	struct source other = {.poller.ops = &source_ops};
 	struct worker *w;
 	uint64_t sleeps;
 
@@ -123,7 +58,7 @@ static void test_always(void **state)
 /* With work one poll, one that finds nothing, one after arm(). */
 static void test_never(void **state)
 {
-	struct source s = {.poller.ops = &ops, .poller.policy = POLLER_NEVER};
+	struct source s = {.poller.ops = &source_ops, .poller.policy = POLLER_NEVER};
 	struct worker *w;
 	uint32_t polls;
 
@@ -150,7 +85,7 @@ static void test_never(void **state)
 static void test_adaptive(void **state)
 {
 	const uint64_t bound = 40 * NS_PER_MS;
-	struct source s = {.poller.ops = &ops};
+	struct source s = {.poller.ops = &source_ops};
 	struct worker_stats before, after;
 	struct worker *w;
 

@@ -1,74 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "util/clock.h"
-#include "util/util.h"
-#include "worker/worker.h"
+#include "source.h"
 
-/* A source of work: poll() takes all, arm() tells whether there is some. */
-struct source {
-	struct poller poller;
-	_Atomic uint64_t work, done;
-	_Atomic uint32_t polls, arms, disarms;
-	_Atomic uint64_t fired_ns;
-	uint64_t timer_at; /* to set in the next poll() */
-};
-
-static unsigned source_poll(struct poller *p)
-{
-	struct source *s = container_of(p, struct source, poller);
-	uint64_t n = atomic_exchange(&s->work, 0);
-
-	atomic_fetch_add(&s->polls, 1);
-	atomic_fetch_add(&s->done, n);
-	return n;
-}
-
-static bool source_arm(struct poller *p)
-{
-	struct source *s = container_of(p, struct source, poller);
-
-	atomic_fetch_add(&s->arms, 1);
-	return atomic_load(&s->work) != 0;
-}
-
-static void source_disarm(struct poller *p)
-{
-	atomic_fetch_add(&container_of(p, struct source, poller)->disarms, 1);
-}
-
-static const struct poller_ops source_ops = {source_poll, source_arm, source_disarm};
 static const struct poller_ops bare_ops = {.poll = source_poll};
-
-static void nap(uint64_t ns)
-{
-	const struct timespec ts = {ns / NS_PER_S, ns % NS_PER_S};
-
-	nanosleep(&ts, NULL);
-}
-
-/* Waits up to 10 s (the machine may be busy) for cond. */
-#define await(cond)                                                                                \
-	do {                                                                                       \
-		uint64_t end_ = clock_now_ns() + 10 * NS_PER_S;                                    \
-		bool ok_;                                                                          \
-		while (!(ok_ = (cond)) && clock_now_ns() < end_)                                   \
-			nap(100 * NS_PER_US);                                                      \
-		assert_true(ok_);                                                                  \
-	} while (0)
 
 static struct worker *start(unsigned flags)
 {
