@@ -12,8 +12,8 @@
  * A limit is a virtual clock (util/rate.h). Queues stand in line at it: a queue buys a slice, some
  * hundred microseconds' worth, waits until the time at which it may be used, uses it up, and buys
  * the next. As all slices at a clock are of one size, queues that share it get equal parts of it;
- * at the clock of a device functions do, as the queues of one divide its slices. What is used
- * beyond a slice, by the last frame, is owed. A rest earns a burst of a millisecond or of one
+ * at the clock of a device functions do, as the queues of one divide its slices. What a queue
+ * uses beyond a slice, by its last frame, it owes. A rest earns a burst of a millisecond or of one
  * largest frame, whichever is longer.
  *
  * Below its minimum a function sends without a slice; that is put on the device's clock, so the

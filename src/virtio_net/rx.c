@@ -58,6 +58,9 @@ static unsigned into_queue(struct vnet_rxq *q, struct net_frame *const *frames,
 		q->pending |= b.put > 0;
 		q->unsignalled += b.put;
 		rx_burst_finish(&b);
+		/* What came before that is the driver's; flush() will not look at it any more. */
+		if (unlikely(q->broken && b.put))
+			vq_publish(q->vq);
 	} else {
 		refuse(frames, n);
 		net_port_count_drop(net->port, NET_DROP_RX_NOT_READY, n);
