@@ -75,6 +75,7 @@ bench-scale: setup ## benchmark from 1 to 255 VFs; draws docs/scale.svg
 	@ninja -C build-bench -j$(NINJA_JOBS) src/daemon/softiovd bench/softiov-bench
 	@build-bench/bench/softiov-bench --scale --json build-bench/bench/scale.json $(BENCH_ARGS)
 	@gnuplot -e "data='build-bench/bench/scale.dat'; out='docs/scale.svg'" bench/scale.gp
+	@sed -i '1a <!-- SPDX-License-Identifier: BSD-3-Clause -->' docs/scale.svg
 
 bench-peers: setup ## softiov beside others (PEER=ovs-dpdk dpdk-vhost qemu-net qemu-nvme); docs/peers.md
 	$(call configure,build-bench,$(RELEASE_ARGS))
