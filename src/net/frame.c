@@ -11,6 +11,18 @@
 #include "util/bytes.h"
 #include "util/util.h"
 
+uint32_t net_frame_header_len(const struct net_frame *f)
+{
+	uint32_t start = f->offload.csum_start, len = 8;
+
+	if (f->offload.gso_type != NET_GSO_UDP_L4) {
+		len = 20;
+		if (start + 12 < f->head_len)
+			len = MAX((net_frame_chead(f)[start + 12] >> 4) * 4u, 20u);
+	}
+	return start + len;
+}
+
 void net_frame_copy(const struct net_frame *f, uint32_t off, void *dst, uint32_t len)
 {
 	const uint8_t *p = net_frame_chead(f);

@@ -93,6 +93,10 @@ static inline uint32_t net_frame_cost(const struct net_frame *f)
 	return net_frame_chead(f)[0] & 1 ? 16 * cost : cost;
 }
 
+/* Bytes up to the end of the transport header of a frame whose offload names one, as far as its
+ * head shows that; not bounded by the frame's length. */
+uint32_t net_frame_header_len(const struct net_frame *f);
+
 /* Copies bytes [off, off + len) of the frame to dst; the range must lie inside the frame. */
 void net_frame_copy(const struct net_frame *f, uint32_t off, void *dst, uint32_t len);
 

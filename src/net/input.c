@@ -63,7 +63,7 @@ static inline enum net_drop classify_tag(const struct net_view *in, const uint8_
 			return NO_DROP;
 		return NET_DROP_TX_SPOOF_VLAN;
 	}
-	if (head_len < BYTE_TYPE + VLAN_TAG_LEN + 2)
+	if (head_len < BYTE_TYPE + NET_TAG_LEN + 2)
 		return NET_DROP_TX_MALFORMED;
 	vid = get_be16(head + BYTE_TYPE + 2) & VLAN_VID_MASK;
 	if (vid == VLAN_RESERVED)
@@ -72,7 +72,7 @@ static inline enum net_drop classify_tag(const struct net_view *in, const uint8_
 		/* The list is of C-VLANs. A priority tag must not hide a tag behind it: the next
 		 * bridge would take that one for the frame's VLAN. */
 		if (type != NET_TPID_Q || (vid && !bitmap_has(in->policy.trunk, vid)) ||
-		    (!vid && net_is_tag(get_be16(head + BYTE_TYPE + VLAN_TAG_LEN))))
+		    (!vid && net_is_tag(get_be16(head + BYTE_TYPE + NET_TAG_LEN))))
 			return NET_DROP_TX_SPOOF_VLAN;
 	}
 	c->vlan = vid | (vid && type == NET_TPID_AD ? VLAN_S : 0);
@@ -136,7 +136,7 @@ static uint16_t visible_vid(const struct net_view *to, const struct net_frame *f
 	if (!to->vlan)
 		return c->vlan & VLAN_S ? 0 : c->vlan;
 	if (c->tagged)
-		type += VLAN_TAG_LEN;
+		type += NET_TAG_LEN;
 	return get_be16(type) == NET_TPID_Q ? get_be16(type + 2) & VLAN_VID_MASK : 0;
 }
 

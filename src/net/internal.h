@@ -36,7 +36,6 @@
 #define VLAN_VID_MASK 0x0fffu
 #define VLAN_S	      0x1000u
 #define VLAN_RESERVED 0xfffu /* IEEE 802.1Q table 9-2 */
-#define VLAN_TAG_LEN  4u
 
 static inline uint64_t mac_load(const uint8_t *p)
 {

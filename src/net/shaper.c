@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/shaper.h"
 
-#include <netinet/in.h>
-
 #include "util/clock.h"
 #include "util/util.h"
 
@@ -227,19 +225,6 @@ void net_shaper_leave(struct net_shaper_queue *q)
 
 /* ---- lengths ---- */
 
-/* Bytes of the headers that each frame cut from f repeats. The head need not show all of them. */
-static uint32_t header_len(const struct net_frame *f)
-{
-	uint32_t at = f->offload.csum_start, len = at + 8;
-
-	if (f->offload.gso_type != NET_GSO_UDP_L4) {
-		len = at + 20;
-		if (at + 12 < f->head_len)
-			len = at + MAX(net_frame_chead(f)[at + 12] >> 4, 5) * 4u;
-	}
-	return MIN(len, (uint32_t)NET_HEAD_MAX);
-}
-
 uint32_t net_shaper_len(const struct net_frame *f)
 {
 	const struct net_offload *o = &f->offload;
@@ -247,7 +232,8 @@ uint32_t net_shaper_len(const struct net_frame *f)
 
 	if (likely(!o->gso_type || !o->gso_size))
 		return f->len;
-	headers = header_len(f);
+	/* Each frame cut from it repeats them. */
+	headers = MIN(net_frame_header_len(f), (uint32_t)NET_HEAD_MAX);
 	if (f->len <= headers)
 		return f->len;
 	segs = (f->len - headers + o->gso_size - 1) / o->gso_size;

@@ -7,15 +7,8 @@
 /* The transport header's end, which GSO frames must announce (5.1.6.4.1). */
 static uint16_t header_length(const struct net_frame *f)
 {
-	const struct net_offload *o = &f->offload;
-	uint32_t transport = 8, end;
+	uint32_t end = MIN(net_frame_header_len(f), f->len);
 
-	if (o->gso_type != NET_GSO_UDP_L4) {
-		transport = 20;
-		if (o->csum_start + 13u <= f->head_len)
-			transport = MAX((net_frame_chead(f)[o->csum_start + 12] >> 4) * 4u, 20u);
-	}
-	end = MIN(o->csum_start + transport, f->len);
 	return (uint16_t)MIN(end, (uint32_t)UINT16_MAX);
 }
 
@@ -55,6 +48,15 @@ struct rx_source {
 	int next; /* -1: the head comes next */
 	const struct net_frame *f;
 };
+
+/* hdr, for a frame in n buffers, must outlive it. */
+static struct rx_source source_begin(struct rx_burst *b, const struct net_frame *f, unsigned n,
+				     struct virtio_net_hdr_v1_hash *hdr)
+{
+	make_header(b, f, (uint16_t)n, hdr);
+	return (struct rx_source){
+		.ptr = (const uint8_t *)hdr, .left = b->hdr_len, .next = -1, .f = f};
+}
 
 static void source_fill(struct rx_source *src)
 {
@@ -115,9 +117,8 @@ void rx_write_singles(struct rx_burst *b, const struct net_frame *f, struct vq_s
 {
 	uint32_t left = b->hdr_len + f->len;
 	struct virtio_net_hdr_v1_hash hdr;
-	struct rx_source src = {.ptr = (uint8_t *)&hdr, .left = b->hdr_len, .next = -1, .f = f};
+	struct rx_source src = source_begin(b, f, n, &hdr);
 
-	make_header(b, f, (uint16_t)n, &hdr);
 	for (unsigned i = 0; i < n; i++) {
 		s[i].len = MIN(s[i].len, left);
 		source_read(&src, s[i].ptr, s[i].len);
@@ -130,9 +131,8 @@ void rx_write_chains(struct rx_burst *b, const struct net_frame *f, const struct
 {
 	uint32_t left = b->hdr_len + f->len;
 	struct virtio_net_hdr_v1_hash hdr;
-	struct rx_source src = {.ptr = (uint8_t *)&hdr, .left = b->hdr_len, .next = -1, .f = f};
+	struct rx_source src = source_begin(b, f, n, &hdr);
 
-	make_header(b, f, (uint16_t)n, &hdr);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t written = fill_chain(&src, &chains[i], left);
 

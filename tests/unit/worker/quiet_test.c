@@ -78,6 +78,15 @@ static void test_never(void **state)
 	worker_set_quiet_spell_ns(50 * NS_PER_US);
 }
 
+/* n arrivals, gap_ns after each. */
+static void arrive(struct source *s, unsigned n, uint64_t gap_ns)
+{
+	for (unsigned i = 0; i < n; i++) {
+		give(s);
+		nap(gap_ns);
+	}
+}
+
 /*
  * Arrivals that come sooner than the bound are waited for, those that do not are not. (The bound is
  * large here, so that a busy machine is no matter.)
@@ -92,41 +101,23 @@ static void test_adaptive(void **state)
 	worker_set_quiet_spell_ns(bound);
 	assert_int_equal(worker_create("quiet", 0, &w), 0);
 	worker_add(w, &s.poller);
-	for (unsigned i = 0; i < 20; i++) {
-		give(&s);
-		nap(5 * NS_PER_MS);
-	}
+	arrive(&s, 20, 5 * NS_PER_MS);
 	before = stats(w);
-	for (unsigned i = 0; i < 40; i++) {
-		give(&s);
-		nap(5 * NS_PER_MS);
-	}
+	arrive(&s, 40, 5 * NS_PER_MS);
 	after = stats(w);
 	assert_true(after.sleeps - before.sleeps <= 20);
 
-	for (unsigned i = 0; i < 8; i++) {
-		give(&s);
-		nap(2 * bound);
-	}
+	arrive(&s, 8, 2 * bound);
 	before = stats(w);
-	for (unsigned i = 0; i < 10; i++) {
-		give(&s);
-		nap(2 * bound);
-	}
+	arrive(&s, 10, 2 * bound);
 	after = stats(w);
 	assert_true(after.sleeps - before.sleeps >= 10);
 	assert_true(after.cpu_ns - before.cpu_ns < 10 * bound / 8);
 
 	/* and learns anew */
-	for (unsigned i = 0; i < 20; i++) {
-		give(&s);
-		nap(5 * NS_PER_MS);
-	}
+	arrive(&s, 20, 5 * NS_PER_MS);
 	before = stats(w);
-	for (unsigned i = 0; i < 40; i++) {
-		give(&s);
-		nap(5 * NS_PER_MS);
-	}
+	arrive(&s, 40, 5 * NS_PER_MS);
 	after = stats(w);
 	assert_true(after.sleeps - before.sleeps <= 20);
 	worker_remove(&s.poller);
